@@ -1,0 +1,150 @@
+"""Refuse answers that would render a broken project: all problems at once, nothing kept.
+
+A rule is a function from the answer to a complaint, or to None; its docstring shows valid and
+invalid answers. The answers come in as JSON, as data, and never as source code.
+"""
+
+import json
+import re
+import shlex
+import sys
+import unicodedata
+
+WHOLE_NUMBERS = {  # question: least, most, an example
+    "parallel_branch_count": (1, 10, 3),
+    "map_max_concurrency": (1, 100, 10),
+    "callback_timeout_minutes": (1, 525_600, 60),
+    "execution_timeout_minutes": (1, 527_040, 1_440),
+}
+FREE_TEXT = {  # question: least and most characters, an example
+    "project_name": (1, 60, "Order Approvals"),
+    "description": (0, 200, "Approves and processes orders"),
+    "author_name": (1, 100, "Ada Lovelace"),
+}
+
+# What the execution needs beside the approval: the checks, the items, and their longest retry
+# delays (30 seconds each, in policies.py).
+MARGIN_MINUTES = 10
+
+# Separators and joiners that written languages and emoji need, although they are not printable.
+JOINERS = "\u00a0\u200c\u200d\u3000"
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
+
+
+def whole_number(value, least, most, example):
+    """Check a whole decimal number within its range.
+
+    Valid from 1 to 10: "1", "10". Invalid: "0", "11", "03", "3.5", "1e3", " 4", "-1", "", "abc".
+    """
+    if re.fullmatch(r"0|[1-9][0-9]{0,8}", value) and least <= int(value) <= most:
+        return None
+    return f"expected a whole number from {least} to {most}, for example {example}"
+
+
+def free_text(value, least, most, example):
+    """Check one line of text: any script, quotes, backslashes and emoji.
+
+    Valid: "Order Approvals", "It's \\"fine\\": 100 % #1", "\u6ce8\u6587". Invalid: two lines, a tab,
+    a right-to-left mark, text that Jinja would evaluate, blanks around it.
+    """
+    if not least <= len(value) <= most:
+        return f"expected {least} to {most} characters, for example {example!r}; it has {len(value)}"
+    if value != value.strip():
+        return f"expected no blanks around it, for example {example!r}"
+    for position, character in enumerate(value, start=1):
+        if not character.isprintable() and character not in JOINERS:
+            name = unicodedata.name(character, "a control character")
+            return (
+                f"expected one line of printable text, for example {example!r}; character "
+                f"{position} is U+{ord(character):04X} ({name})"
+            )
+    for mark in ("{" + "{", "{" + "%", "{" + "#"):
+        if mark in value:
+            return (
+                f"expected no {mark!r}, which Cookiecutter evaluates when the project is updated, "
+                f"for example {example!r}"
+            )
+    return None
+
+
+def project_slug(value):
+    """Check the name of the folder and the stack, and the prefix of the function's name.
+
+    32 characters keep "<slug>-workflow" within the 64 of a Lambda function name, with room for a
+    longer stack name. Valid: "orders", "order-approvals-2". Invalid: "Orders", "2orders", "o",
+    "orders-", "order_approvals", "nul".
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}[a-z0-9]", value):
+        return (
+            "expected 2 to 32 of a-z, 0-9 and hyphen, a letter first and no hyphen last, "
+            "for example order-approvals"
+        )
+    if value in WINDOWS_DEVICES:
+        return "expected a name that is no device on Windows, for example order-approvals"
+    return None
+
+
+def aws_region(value):
+    """Check the form of a Region name; AWS knows which ones there are.
+
+    Valid: "us-east-1", "eu-central-2", "us-gov-west-1". Invalid: "us-east", "US-EAST-1",
+    "us-east-1a", "".
+    """
+    if re.fullmatch(r"[a-z]{2}(-[a-z]+){1,2}-[1-9]", value):
+        return None
+    return "expected the name of an AWS Region, for example us-east-1"
+
+
+def execution_timeout(callback_timeout_minutes, execution_timeout_minutes):
+    """Check that the execution outlasts the approval, with time left for the work.
+
+    Valid: 60 and 70, 60 and 1440. Invalid: 60 and 69, 60 and 60, 1440 and 60.
+    """
+    least = callback_timeout_minutes + MARGIN_MINUTES
+    if execution_timeout_minutes >= least:
+        return None
+    return (
+        f"expected at least {least}, for example {least}: the {callback_timeout_minutes} of "
+        f"callback_timeout_minutes and {MARGIN_MINUTES} for the checks, the items and their retries"
+    )
+
+
+def find_problems(answers):
+    """Return the complaint about each answer that has one, by question."""
+    complaints = {"project_slug": project_slug(answers["project_slug"])}
+    for question, rule in FREE_TEXT.items():
+        complaints[question] = free_text(answers[question], *rule)
+    complaints["aws_region"] = aws_region(answers["aws_region"])
+    for question, rule in WHOLE_NUMBERS.items():
+        complaints[question] = whole_number(answers[question], *rule)
+    timeouts = ("callback_timeout_minutes", "execution_timeout_minutes")
+    if not any(complaints[question] for question in timeouts):
+        complaints[timeouts[1]] = execution_timeout(*(int(answers[name]) for name in timeouts))
+    return {question: text for question, text in complaints.items() if text}
+
+
+def repeat_command(answers, problems):
+    """Return the command that asks again, with the answers that were fine already filled in."""
+    words = [
+        f"{question}={value}"
+        for question, value in answers.items()
+        if not question.startswith("_") and question not in problems
+    ]
+    return shlex.join(["cookiecutter", str(answers.get("_template", ".")), *words])
+
+
+def main():
+    """Report every problem on standard error, and stop the rendering if there is one."""
+    answers = json.loads(r"""{{ cookiecutter | tojson }}""")
+    problems = find_problems(answers)
+    if not problems:
+        return
+    lines = [f"{name} is {answers[name]!r}: {text}" for name, text in problems.items()]
+    report = ["No project was made, because of these answers:", *(f"  - {line}" for line in lines)]
+    report += ["To repeat this with the other answers:", f"  {repeat_command(answers, problems)}"]
+    sys.stderr.buffer.write(("\n".join(report) + "\n").encode(errors="backslashreplace"))
+    sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,7 @@
+"""What an operator runs from a terminal, from the root of the project."""
+
+import sys
+from pathlib import Path
+
+# The modules below import the workflow from the source tree, as it is.
+sys.path.insert(0, str(Path(__file__).parent.parent / "src"))

@@ -1,0 +1,1 @@
+"""The durable workflow: everything in this package is shipped to Lambda."""

@@ -1,0 +1,217 @@
+"""The parallel checks: each looks at all items of an execution in a branch of its own.
+
+A check is a function from the work items to a small JSON object. Add one by writing the
+function and naming it in ``CHECKS``; the name is part of the execution's history.
+"""
+
+from __future__ import annotations
+
+#% if cookiecutter.parallel_branch_count | int >= 6
+import hashlib
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 7
+import re
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 8
+import unicodedata
+#% endif
+from collections import Counter
+from collections.abc import Callable
+from typing import TypeAlias
+
+#% if cookiecutter.parallel_branch_count | int >= 5
+from workflow.data_processor import canonical_json, is_empty
+#% elif cookiecutter.parallel_branch_count | int >= 2
+from workflow.data_processor import canonical_json
+#% endif
+from workflow.models import JsonObject, WorkItem, json_type
+
+Check: TypeAlias = Callable[[list[WorkItem]], JsonObject]
+
+
+def summarize_types(items: list[WorkItem]) -> JsonObject:
+    """Count the items of each JSON type.
+
+    >>> summarize_types([WorkItem(id="w-1", data="a", priority=1, status="pending")])
+    {'string': 1}
+    """
+    return dict(sorted(Counter(json_type(item["data"]) for item in items).items()))
+
+
+#% if cookiecutter.parallel_branch_count | int >= 2
+def find_duplicates(items: list[WorkItem]) -> JsonObject:
+    """Group the items that have the same content.
+
+    >>> a = WorkItem(id="w-1", data={"x": 1, "y": 2}, priority=1, status="pending")
+    >>> b = WorkItem(id="w-2", data={"y": 2, "x": 1}, priority=2, status="pending")
+    >>> find_duplicates([a, b])
+    {'groups': [['w-1', 'w-2']]}
+    """
+    ids_by_content: dict[bytes, list[str]] = {}
+    for item in items:
+        ids_by_content.setdefault(canonical_json(item["data"]), []).append(item["id"])
+    return {"groups": [ids for ids in ids_by_content.values() if len(ids) > 1]}
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 3
+def measure_sizes(items: list[WorkItem]) -> JsonObject:
+    """Measure the content in bytes of JSON, and name the largest item.
+
+    >>> measure_sizes([WorkItem(id="w-1", data="abc", priority=1, status="pending")])
+    {'totalBytes': 5, 'largestBytes': 5, 'largestItem': 'w-1'}
+    """
+    sizes = {item["id"]: len(canonical_json(item["data"])) for item in items}
+    largest = max(sizes, key=lambda item_id: sizes[item_id], default=None)
+    return {
+        "totalBytes": sum(sizes.values()),
+        "largestBytes": max(sizes.values(), default=0),
+        "largestItem": largest,
+    }
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 4
+def count_priorities(items: list[WorkItem]) -> JsonObject:
+    """Count the items of each priority.
+
+    >>> count_priorities([WorkItem(id="w-1", data="a", priority=2, status="pending")])
+    {'1': 0, '2': 1, '3': 0}
+    """
+    counts = Counter(item["priority"] for item in items)
+    return {str(priority): counts[priority] for priority in (1, 2, 3)}
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 5
+def find_empty_items(items: list[WorkItem]) -> JsonObject:
+    """Name the items without content: null, blank text, an empty list or object.
+
+    >>> find_empty_items([WorkItem(id="w-1", data="  ", priority=1, status="pending")])
+    {'items': ['w-1']}
+    """
+    return {"items": [item["id"] for item in items if is_empty(item["data"])]}
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 6
+def fingerprint_content(items: list[WorkItem]) -> JsonObject:
+    """One digest over all items in their order, to compare two executions by.
+
+    >>> item = WorkItem(id="w-1", data="a", priority=1, status="pending")
+    >>> fingerprint_content([item])["sha256"][:12]
+    '91b0b0d0ea79'
+    """
+    content = canonical_json([item["data"] for item in items])
+    return {"sha256": hashlib.sha256(content).hexdigest()}
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 7
+_EMAIL = re.compile(rb"[\w.+-]+@[\w-]+(\.[\w-]+)+")
+
+
+def find_email_addresses(items: list[WorkItem]) -> JsonObject:
+    """Name the items that hold an e-mail address; the address itself is not repeated.
+
+    >>> item = WorkItem(id="w-1", data={"to": "ada@example.com"}, priority=1, status="pending")
+    >>> find_email_addresses([item])
+    {'items': ['w-1']}
+    """
+    return {
+        "items": [item["id"] for item in items if _EMAIL.search(canonical_json(item["data"]))]
+    }
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 8
+def find_control_characters(items: list[WorkItem]) -> JsonObject:
+    """Name the text items with characters that do not print, such as NUL or a lone surrogate.
+
+    >>> item = WorkItem(id="w-1", data="a\\x00b", priority=1, status="pending")
+    >>> find_control_characters([item])
+    {'items': ['w-1']}
+    """
+
+    def is_unprintable(character: str) -> bool:
+        return unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t\n\r"
+
+    return {
+        "items": [
+            item["id"]
+            for item in items
+            if isinstance(item["data"], str) and any(map(is_unprintable, item["data"]))
+        ]
+    }
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 9
+def measure_depth(items: list[WorkItem]) -> JsonObject:
+    """Measure how deep the content is nested, and name the deepest item.
+
+    >>> measure_depth([WorkItem(id="w-1", data={"a": [1]}, priority=1, status="pending")])
+    {'depth': 2, 'deepestItem': 'w-1'}
+    """
+
+    def depth(data: object) -> int:
+        if isinstance(data, dict):
+            return 1 + max(map(depth, data.values()), default=0)
+        if isinstance(data, list):
+            return 1 + max(map(depth, data), default=0)
+        return 0
+
+    depths = {item["id"]: depth(item["data"]) for item in items}
+    deepest = max(depths, key=lambda item_id: depths[item_id], default=None)
+    return {"depth": max(depths.values(), default=0), "deepestItem": deepest}
+
+
+#% endif
+#% if cookiecutter.parallel_branch_count | int >= 10
+def summarize_numbers(items: list[WorkItem]) -> JsonObject:
+    """Count the items that are numbers, with their smallest, largest and sum.
+
+    >>> summarize_numbers([WorkItem(id="w-1", data=2, priority=1, status="pending")])
+    {'count': 1, 'min': 2, 'max': 2, 'sum': 2}
+    """
+    numbers = [item["data"] for item in items if json_type(item["data"]) == "number"]
+    return {
+        "count": len(numbers),
+        "min": min(numbers, default=None),
+        "max": max(numbers, default=None),
+        "sum": sum(numbers),
+    }
+
+
+#% endif
+CHECKS: dict[str, Check] = {
+    "summarize-types": summarize_types,
+    #% if cookiecutter.parallel_branch_count | int >= 2
+    "find-duplicates": find_duplicates,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 3
+    "measure-sizes": measure_sizes,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 4
+    "count-priorities": count_priorities,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 5
+    "find-empty-items": find_empty_items,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 6
+    "fingerprint-content": fingerprint_content,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 7
+    "find-email-addresses": find_email_addresses,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 8
+    "find-control-characters": find_control_characters,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 9
+    "measure-depth": measure_depth,
+    #% endif
+    #% if cookiecutter.parallel_branch_count | int >= 10
+    "summarize-numbers": summarize_numbers,
+    #% endif
+}
+"""The branches of the workflow, in their order."""

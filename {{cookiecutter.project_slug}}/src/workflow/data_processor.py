@@ -1,0 +1,99 @@
+"""The business logic: pure functions, no SDK, no I/O, no clock. Start changing here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from workflow.models import (
+    FailedItem,
+    ItemError,
+    ItemOutcomes,
+    ItemResult,
+    Metrics,
+    WorkItem,
+    json_type,
+)
+
+
+def generate_work_items(items: list[Any]) -> list[WorkItem]:
+    """Turn the input into work items; the same input always gives the same items.
+
+    >>> generate_work_items(["a", {"sku": 7}])[1]
+    {'id': 'work-item-2', 'data': {'sku': 7}, 'priority': 2, 'status': 'pending'}
+    """
+    return [
+        WorkItem(id=f"work-item-{index + 1}", data=data, priority=index % 3 + 1, status="pending")
+        for index, data in enumerate(items)
+    ]
+
+
+def process_item(item: WorkItem) -> ItemResult:
+    """Process one item: replace the body with what your business does to it.
+
+    Raise ``ItemError`` if the item cannot be processed, ``TransientError`` if trying again may
+    help. The result is checkpointed: keep it small, and return keys instead of content.
+
+    Raises:
+        ItemError: there is nothing in the item to process.
+    """
+    data = item["data"]
+    if is_empty(data):
+        raise ItemError(f"nothing to process: the item is {json.dumps(data)[:20]}")
+    content = canonical_json(data)
+    return ItemResult(
+        id=item["id"],
+        priority=item["priority"],
+        status="processed",
+        kind=json_type(data),
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+    )
+
+
+def aggregate(
+    item_count: int,
+    outcomes: ItemOutcomes,
+    checks_run: int,
+    started_at: str,
+    finished_at: str,
+    duration_seconds: float,
+) -> Metrics:
+    """Count what has happened; ``successRate`` is null when there was nothing to process."""
+    succeeded, failed = len(outcomes.succeeded), len(outcomes.failed)
+    return Metrics(
+        itemsProcessed=succeeded + failed,
+        itemsFailed=failed,
+        successRate=succeeded / item_count if succeeded + failed else None,
+        checksRun=checks_run,
+        startedAt=started_at,
+        finishedAt=finished_at,
+        durationSeconds=duration_seconds,
+    )
+
+
+def failed_item(item: WorkItem, message: str | None) -> FailedItem:
+    """Describe an item that failed; the reason is cut to 500 characters."""
+    return FailedItem(id=item["id"], error=(message or "no reason given")[:500])
+
+
+def is_empty(data: Any) -> bool:
+    """Whether there is nothing in it: null, blank text, an empty list or object.
+
+    >>> is_empty("  "), is_empty([]), is_empty(0)
+    (True, True, False)
+    """
+    if isinstance(data, str):
+        return not data.strip()
+    return data is None or (isinstance(data, list | dict) and not data)
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one JSON text of a value, in UTF-8, whatever the order of its keys was.
+
+    >>> canonical_json({"b": 1, "a": "x"})
+    b'{"a":"x","b":1}'
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode(errors="surrogatepass")  # JSON may hold half a surrogate pair

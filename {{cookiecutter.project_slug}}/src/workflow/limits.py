@@ -1,0 +1,77 @@
+"""What one durable execution may hold, and the refusal of anything larger.
+
+The local runner enforces none of these limits, so they are checked here before any
+item is processed.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from workflow.data_processor import generate_work_items
+from workflow.models import InvalidInputError, WorkflowRequest
+
+MAX_OPERATIONS = 3_000
+"""Durable operations in one execution; a hard limit.
+
+Source: Lambda developer guide, "Monitoring durable functions" (DurableExecutionOperations,
+maximum 3,000), read 2026-11-22.
+"""
+
+MAX_CHECKPOINT_BYTES = 250_000
+"""Bytes of JSON that a step of this workflow may return.
+
+The service takes 262,144 bytes (Lambda API reference, SendDurableExecutionCallbackSuccess,
+256 KB, read 2026-11-22; newer service models say 1 MB, the smaller number is safe with both).
+The difference leaves room for what the SDK writes around the value.
+"""
+
+
+def operations_needed(item_count: int, branch_count: int) -> int:
+    """Durable operations of an approved execution, the execution itself included.
+
+    Each branch and each item is a context with one step in it; the other eight are the
+    execution, the two steps around everything, the callback with its context and its
+    submitter, and the two contexts of the branches and the items. A retry adds nothing
+    here: it is a further attempt of the same operation.
+    """
+    return 8 + 2 * branch_count + 2 * item_count
+
+
+def max_items(branch_count: int) -> int:
+    """The largest number of items that one execution can process."""
+    return (MAX_OPERATIONS - operations_needed(0, branch_count)) // 2
+
+
+def require_room(request: WorkflowRequest, branch_count: int) -> None:
+    """Refuse a request that cannot finish within one execution.
+
+    Raises:
+        InvalidInputError: too many items, or items too large for one checkpoint.
+    """
+    count, most = len(request.items), max_items(branch_count)
+    if count > most:
+        raise InvalidInputError(
+            f"inputData.items has {count} items, which need "
+            f"{operations_needed(count, branch_count)} durable operations; one execution may have "
+            f"{MAX_OPERATIONS}: send at most {most} items"
+        )
+    work_items = generate_work_items(request.items)
+    require_checkpoint_size(work_items, "inputData.items", InvalidInputError)
+
+
+def require_checkpoint_size(value: Any, what: str, error: type[Exception]) -> None:
+    """Refuse a value that does not fit into one checkpoint.
+
+    Args:
+        value: JSON-serialisable, as the step is about to return it.
+        what: the value's name in the message, for example ``"inputData.items"``.
+        error: the exception to raise; it decides whether a step is retried.
+    """
+    size = len(json.dumps(value))
+    if size > MAX_CHECKPOINT_BYTES:
+        raise error(
+            f"{what} takes {size} bytes as JSON; a checkpoint holds {MAX_CHECKPOINT_BYTES}: "
+            "pass references (for example S3 keys) instead of content"
+        )

@@ -1,0 +1,195 @@
+"""The messages of the workflow, and the one place that validates them.
+
+JSON on the wire is camelCase, Python inside is snake_case: this module is the border.
+What a step returns is checkpointed as JSON, so it is described by a ``TypedDict``.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, NotRequired, TypeAlias, TypedDict
+
+from workflow.settings import Settings
+
+JsonObject: TypeAlias = dict[str, Any]
+
+WORKFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+TENANT_ID = re.compile(r"[a-z0-9]{3,24}")
+
+
+class InvalidInputError(Exception):
+    """The event cannot be processed; the message says what is wrong, and where."""
+
+
+class ItemError(Exception):
+    """This item cannot be processed, and trying again would not help."""
+
+
+class TransientError(Exception):
+    """Something is not available just now: the step that raises it is retried."""
+
+
+class ChecksFailedError(Exception):
+    """More checks failed than the stack tolerates; no item has been processed."""
+
+
+class TooManyItemsFailedError(Exception):
+    """A larger share of the items failed than the stack tolerates."""
+
+
+class Status(StrEnum):
+    """How a workflow that ran to its end has ended."""
+
+    COMPLETED = "COMPLETED"
+    COMPLETED_WITH_FAILURES = "COMPLETED_WITH_FAILURES"
+    REJECTED = "REJECTED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+class WorkItem(TypedDict):
+    """One unit of work, as the initial step checkpoints it."""
+
+    id: str
+    data: Any
+    priority: int
+    status: str
+
+
+class Plan(TypedDict):
+    """What the initial step fixes for the rest of the execution."""
+
+    started_at: str
+    settings: Settings
+    items: list[WorkItem]
+
+
+class ItemResult(TypedDict):
+    """What is kept of a processed item; small, because every result is checkpointed."""
+
+    id: str
+    priority: int
+    status: str
+    kind: str
+    bytes: int
+    sha256: str
+
+
+class FailedItem(TypedDict):
+    """An item that could not be processed, and why."""
+
+    id: str
+    error: str
+
+
+class CheckResult(TypedDict):
+    """The outcome of one parallel check: ``result``, or ``error`` if it failed."""
+
+    name: str
+    result: NotRequired[JsonObject]
+    error: NotRequired[str]
+
+
+class Metrics(TypedDict):
+    """Counted and measured by the final step; the keys are the wire's."""
+
+    itemsProcessed: int
+    itemsFailed: int
+    successRate: float | None
+    checksRun: int
+    startedAt: str
+    finishedAt: str
+    durationSeconds: float
+
+
+@dataclass(frozen=True)
+class WorkflowRequest:
+    """A valid input event."""
+
+    workflow_id: str
+    tenant_id: str
+    items: list[Any]
+
+
+@dataclass(frozen=True)
+class ItemOutcomes:
+    """What the map over the items came to."""
+
+    succeeded: list[ItemResult]
+    failed: list[FailedItem]
+
+
+def parse_request(event: Any) -> WorkflowRequest:
+    """Validate the input event; keys that are not known are ignored.
+
+    >>> parse_request({"workflowId": "wf-1", "tenantId": "acme", "inputData": {"items": ["a"]}})
+    WorkflowRequest(workflow_id='wf-1', tenant_id='acme', items=['a'])
+
+    Raises:
+        InvalidInputError: one line that names every problem of the event.
+    """
+    if not isinstance(event, dict):
+        raise InvalidInputError(f"the event is {_show(event)}, expected a JSON object")
+    problems: list[str] = []
+    workflow_id = event.get("workflowId")
+    if not isinstance(workflow_id, str) or not WORKFLOW_ID.fullmatch(workflow_id):
+        problems.append(
+            f"workflowId is {_show(workflow_id)}, expected 1 to 64 of A-Z, a-z, 0-9, '_' and '-'"
+        )
+    tenant_id = event.get("tenantId")
+    if not isinstance(tenant_id, str) or not TENANT_ID.fullmatch(tenant_id):
+        problems.append(f"tenantId is {_show(tenant_id)}, expected 3 to 24 of a-z and 0-9")
+    input_data = event.get("inputData")
+    items = input_data.get("items") if isinstance(input_data, dict) else None
+    if not isinstance(input_data, dict):
+        problems.append(f"inputData is {_show(input_data)}, expected an object with a list 'items'")
+    elif not isinstance(items, list):
+        problems.append(f"inputData.items is {_show(items)}, expected a list")
+    if problems:
+        raise InvalidInputError("; ".join(problems))
+    return WorkflowRequest(str(workflow_id), str(tenant_id), items or [])
+
+
+def output(
+    request: WorkflowRequest,
+    execution_arn: str,
+    status: Status,
+    callback_result: JsonObject,
+    checks: list[CheckResult],
+    items: ItemOutcomes,
+    metrics: Metrics,
+) -> JsonObject:
+    """The workflow's result, as its caller reads it."""
+    return {
+        "workflowId": request.workflow_id,
+        "executionArn": execution_arn,
+        "tenantId": request.tenant_id,
+        "status": status.value,
+        "callbackResult": callback_result,
+        "parallelResults": checks,
+        "mapResults": {
+            "succeeded": len(items.succeeded),
+            "failed": len(items.failed),
+            "results": items.succeeded,
+            "failedItems": items.failed,
+        },
+        "metrics": metrics,
+    }
+
+
+def json_type(value: Any) -> str:
+    """The JSON name of a value's type.
+
+    >>> json_type(True), json_type(2.5), json_type([])
+    ('boolean', 'number', 'array')
+    """
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", type(None): "null"}
+    return names.get(type(value), "number")
+
+
+def _show(value: Any) -> str:
+    """A short, one-line rendering of a refused value; only strings are quoted, and cut."""
+    if value is None:
+        return "missing"
+    return repr(value[:80]) if isinstance(value, str) else f"of type {json_type(value)}"

@@ -1,0 +1,82 @@
+"""The function's environment, parsed and cross-checked in one place.
+
+The initial step checkpoints the settings, so that an execution goes on with the numbers
+it started with, whatever the environment says by then.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypedDict, cast, get_args
+
+TimeoutAction = Literal["reject", "continue", "fail"]
+
+_DURATION = re.compile(r"(\d{1,8})([sm])")
+_WHOLE_NUMBER = re.compile(r"\d{1,8}")
+
+
+class SettingsError(Exception):
+    """An environment variable is missing, malformed, or at odds with another."""
+
+
+class Settings(TypedDict):
+    """Durations are in seconds; a heartbeat of 0 means that none is expected."""
+
+    callback_timeout: int
+    callback_heartbeat: int
+    callback_timeout_action: TimeoutAction
+    map_max_concurrency: int
+    tolerated_check_failures: int
+    tolerated_item_failure_percentage: int
+    approval_topic_arn: str
+
+
+def load(environment: Mapping[str, str]) -> Settings:
+    """Read the settings; ``template.yaml`` says what each variable means.
+
+    Raises:
+        SettingsError: the message names the variable, its value, and what would be right.
+    """
+    action = environment.get("CALLBACK_TIMEOUT_ACTION", "")
+    if action not in get_args(TimeoutAction):
+        raise _error("CALLBACK_TIMEOUT_ACTION", action, "reject, continue or fail")
+    settings = Settings(
+        callback_timeout=_duration(environment, "CALLBACK_TIMEOUT"),
+        callback_heartbeat=_duration(environment, "CALLBACK_HEARTBEAT"),
+        callback_timeout_action=cast("TimeoutAction", action),
+        map_max_concurrency=_whole_number(environment, "MAP_MAX_CONCURRENCY"),
+        tolerated_check_failures=_whole_number(environment, "TOLERATED_CHECK_FAILURES"),
+        tolerated_item_failure_percentage=_whole_number(
+            environment, "TOLERATED_ITEM_FAILURE_PERCENTAGE"
+        ),
+        approval_topic_arn=environment.get("APPROVAL_TOPIC_ARN", ""),
+    )
+    if settings["callback_timeout"] == 0:  # the service would wait for ever
+        raise _error("CALLBACK_TIMEOUT", "0", "at least 1s")
+    if settings["callback_heartbeat"] >= settings["callback_timeout"]:
+        raise _error(
+            "CALLBACK_HEARTBEAT",
+            environment["CALLBACK_HEARTBEAT"],
+            f"shorter than CALLBACK_TIMEOUT ({environment['CALLBACK_TIMEOUT']}), or 0m for none",
+        )
+    return settings
+
+
+def _duration(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    match = _DURATION.fullmatch(value)
+    if not match:
+        raise _error(name, value, "seconds or minutes such as 90s or 60m")
+    return int(match[1]) * (60 if match[2] == "m" else 1)
+
+
+def _whole_number(environment: Mapping[str, str], name: str) -> int:
+    value = environment.get(name, "")
+    if not _WHOLE_NUMBER.fullmatch(value):
+        raise _error(name, value, "a whole number such as 10")
+    return int(value)
+
+
+def _error(name: str, value: str, expected: str) -> SettingsError:
+    return SettingsError(f"environment variable {name} is {value!r}, expected {expected}")

@@ -1,0 +1,83 @@
+"""The durable steps: everything that reads a clock or the environment, or calls out, is here.
+
+A step's result is checkpointed; when the execution is replayed, its body does not run again.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+from aws_durable_execution_sdk_python import StepContext, durable_step
+
+from workflow import data_processor, limits
+from workflow.checks import Check
+from workflow.models import (
+    CheckResult,
+    ItemError,
+    ItemOutcomes,
+    ItemResult,
+    JsonObject,
+    Metrics,
+    Plan,
+    WorkflowRequest,
+    WorkItem,
+)
+from workflow.settings import load
+
+
+@durable_step
+def prepare_work(context: StepContext, request: WorkflowRequest) -> Plan:
+    """Turn the input into work items, and fix the settings they are processed with."""
+    plan = Plan(
+        started_at=_now().isoformat(),
+        settings=load(os.environ),
+        items=data_processor.generate_work_items(request.items),
+    )
+    context.logger.info("work prepared", extra={"items": len(plan["items"])})
+    return plan
+
+
+@durable_step
+def run_check(context: StepContext, name: str, check: Check, items: list[WorkItem]) -> JsonObject:
+    """Run one check over all items."""
+    result = check(items)
+    limits.require_checkpoint_size(result, f"the result of {name}", ItemError)
+    context.logger.info("check done", extra={"check": name})
+    return result
+
+
+@durable_step
+def process_item(context: StepContext, item: WorkItem) -> ItemResult:
+    """Process one item, and keep what came of it."""
+    result = data_processor.process_item(item)
+    limits.require_checkpoint_size(result, f"the result of {item['id']}", ItemError)
+    context.logger.info("item processed", extra={"itemId": item["id"]})
+    return result
+
+
+@durable_step
+def aggregate_results(
+    context: StepContext, plan: Plan, checks: list[CheckResult], outcomes: ItemOutcomes
+) -> Metrics:
+    """Count the results, and measure the time since the initial step."""
+    finished_at = _now()
+    started_at = datetime.fromisoformat(plan["started_at"])
+    metrics = data_processor.aggregate(
+        item_count=len(plan["items"]),
+        outcomes=outcomes,
+        checks_run=len(checks),
+        started_at=_wire_time(started_at),
+        finished_at=_wire_time(finished_at),
+        duration_seconds=round((finished_at - started_at).total_seconds(), 3),
+    )
+    context.logger.info("results aggregated", extra={"metrics": metrics})
+    return metrics
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _wire_time(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

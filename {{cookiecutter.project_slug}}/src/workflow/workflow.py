@@ -1,0 +1,126 @@
+"""The workflow: what happens, in which order. Nothing here may depend on anything but its input.
+
+The code runs again from the top whenever the execution resumes, and takes what has already
+happened from the checkpoints. So no clock, no randomness, no I/O and no environment in this
+file (the linter holds it to that): they belong into ``steps.py``.
+"""
+
+from __future__ import annotations
+
+from aws_durable_execution_sdk_python import BatchResult, DurableContext, ParallelBranch
+from aws_durable_execution_sdk_python.concurrency.models import CompletionReason
+
+from workflow import limits, models, policies, steps
+from workflow.callback_helper import Decision, await_approval
+from workflow.checks import CHECKS
+from workflow.data_processor import failed_item
+from workflow.models import (
+    CheckResult,
+    ItemOutcomes,
+    ItemResult,
+    JsonObject,
+    Plan,
+    Status,
+    WorkItem,
+)
+
+
+def run(context: DurableContext, request: models.WorkflowRequest) -> JsonObject:
+    """Prepare, ask, check, process, aggregate."""
+    limits.require_room(request, len(CHECKS))
+    plan = context.step(steps.prepare_work(request), name="prepare-work", config=policies.ONCE)
+    approval = await_approval(context, request, plan)
+    checks: list[CheckResult] = run_checks(context, plan) if approval.goes_on else []
+    outcomes = process_items(context, plan) if approval.goes_on else ItemOutcomes([], [])
+    metrics = context.step(
+        steps.aggregate_results(plan, checks, outcomes),
+        name="aggregate-results",
+        config=policies.ONCE,
+    )
+    return models.output(
+        request,
+        context.execution_context.durable_execution_arn,
+        status_of(approval.decision, approval.goes_on, outcomes),
+        approval.to_wire(),
+        checks,
+        outcomes,
+        metrics,
+    )
+
+
+def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
+    """Run every check in a branch of its own.
+
+    Raises:
+        ChecksFailedError: more checks failed than the stack tolerates.
+    """
+    batch: BatchResult[JsonObject] = context.parallel(
+        [_branch(name, plan["items"]) for name in CHECKS],
+        name="run-checks",
+        config=policies.checks(plan["settings"]),
+    )
+    names = list(CHECKS)
+    results: list[CheckResult] = []
+    for item in batch.all:
+        name = names[item.index]
+        if item.error is not None:
+            results.append(CheckResult(name=name, error=item.error.message or "no reason given"))
+        elif item.result is not None:
+            results.append(CheckResult(name=name, result=item.result))
+    if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
+        failures = [f"{check['name']}: {check['error']}" for check in results if "error" in check]
+        raise models.ChecksFailedError(
+            f"{len(failures)} of {len(names)} checks failed, "
+            f"{plan['settings']['tolerated_check_failures']} tolerated: {'; '.join(failures)}"
+        )
+    return results
+
+
+def process_items(context: DurableContext, plan: Plan) -> ItemOutcomes:
+    """Process every item with a checkpoint of its own, some of them at the same time.
+
+    Raises:
+        TooManyItemsFailedError: the share of failed items is larger than the stack tolerates.
+    """
+    items = plan["items"]
+    batch: BatchResult[ItemResult] = context.map(
+        items, _process_item, name="process-items", config=policies.items(plan["settings"])
+    )
+    failed = [
+        failed_item(items[item.index], item.error.message if item.error else None)
+        for item in batch.failed()
+    ]
+    if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
+        reasons = "; ".join(f"{item['id']}: {item['error']}" for item in failed[:10])
+        raise models.TooManyItemsFailedError(
+            f"{len(failed)} of {len(items)} items failed, "
+            f"{plan['settings']['tolerated_item_failure_percentage']} % tolerated, "
+            f"{len(items) - batch.success_count - len(failed)} not processed: {reasons}"
+        )
+    return ItemOutcomes(batch.get_results(), failed)
+
+
+def status_of(decision: Decision, goes_on: bool, outcomes: ItemOutcomes) -> Status:
+    """How the workflow has ended, as its output says it."""
+    if goes_on:
+        return Status.COMPLETED_WITH_FAILURES if outcomes.failed else Status.COMPLETED
+    return Status.REJECTED if decision is Decision.REJECTED else Status.TIMED_OUT
+
+
+def _branch(name: str, items: list[WorkItem]) -> ParallelBranch[JsonObject]:
+    def branch(context: DurableContext) -> JsonObject:
+        return context.step(
+            steps.run_check(name, CHECKS[name], items),
+            name="run-check",
+            config=policies.RETRY_TRANSIENT,
+        )
+
+    return ParallelBranch(func=branch, name=name)
+
+
+def _process_item(
+    context: DurableContext, item: WorkItem, _index: int, _items: object
+) -> ItemResult:
+    return context.step(
+        steps.process_item(item), name="process-item", config=policies.RETRY_TRANSIENT
+    )

@@ -1,0 +1,116 @@
+"""``make run``: JSON on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from ops import run
+from ops.local import environment
+from workflow.checks import CHECKS
+from workflow.limits import operations_needed
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+
+
+class Terminal(io.StringIO):
+    """Standard input with a person at it."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_approve(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run.main(["--answer", "approve"]) == 0
+
+    printed = capsys.readouterr()
+    output = json.loads(printed.out)
+    items = output["metrics"]["itemsProcessed"]
+    operations = operations_needed(items, len(CHECKS)) - 1
+    assert output["status"] == "COMPLETED_WITH_FAILURES"
+    assert printed.err.splitlines()[-1] == f"{operations} durable operations in 2 invocations"
+    assert "work-item-1" in printed.err
+
+
+@pytest.mark.parametrize("answer", ["reject", "timeout"])
+def test_a_workflow_that_did_not_complete(capsys: pytest.CaptureFixture[str], answer: str) -> None:
+    os.environ["CALLBACK_TIMEOUT_ACTION"] = "ignored: the template decides"
+    status = run.main(["--answer", answer])
+
+    printed = capsys.readouterr()
+    outcome = json.loads(printed.out)["status"] if printed.out else "FAILED"
+    if answer == "reject":
+        assert outcome == "REJECTED"
+    else:
+        action = environment()["CALLBACK_TIMEOUT_ACTION"]
+        expected = {"reject": "TIMED_OUT", "continue": "COMPLETED_WITH_FAILURES", "fail": "FAILED"}
+        assert outcome == expected[action]
+    assert status == (0 if outcome.startswith("COMPLETED") else 1)
+
+
+def test_asks_the_person_at_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("what?\ny\n"))
+
+    assert run.main(["--event", "events/demo.json"]) == 0
+
+    printed = capsys.readouterr()
+    assert printed.err.count("Approve it? [y/n]") == 2
+    assert json.loads(printed.out)["tenantId"] == "demo"
+
+
+def test_nobody_to_ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    with pytest.raises(SystemExit) as exit_:
+        run.main([])
+
+    assert exit_.value.code == 2
+    assert "give --answer approve, reject or timeout" in capsys.readouterr().err
+
+
+def test_the_person_leaves(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(""))
+
+    assert run.main([]) == 1
+    assert "no answer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot read the event"), ("{", "is not JSON")]
+)
+def test_an_event_that_cannot_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
+) -> None:
+    path = tmp_path / "event.json"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+
+    with pytest.raises(SystemExit) as exit_:
+        run.main(["--event", str(path), "--answer", "approve"])
+
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_an_event_that_the_workflow_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "event.json"
+    path.write_text("{}", encoding="utf-8")
+
+    assert run.main(["--event", str(path), "--answer", "approve"]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "FAILED workflow.models.InvalidInputError: workflowId is missing" in printed.err

@@ -1,0 +1,168 @@
+"""Replay: what is done stays done, and code that does not fit the history is found out.
+
+An execution in flight goes on with the version that it was started on; these tests guard what
+that does not cover, such as a rollback or an alias pointed elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from aws_durable_execution_sdk_python import DurableContext, durable_execution
+
+from tests.conftest import Execution, Start, make_event
+from workflow import data_processor, steps
+from workflow.checks import CHECKS
+from workflow.handler import run_workflow
+from workflow.models import ItemResult, TransientError, WorkItem
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often the body of each step runs."""
+    counter: Counter[str] = Counter()
+
+    def count(module: Any, attribute: str, label: str | None = None) -> None:
+        function = getattr(module, attribute)
+
+        def counted(*arguments: Any, **keywords: Any) -> Any:
+            counter[label or arguments[0]["id"]] += 1
+            return function(*arguments, **keywords)
+
+        monkeypatch.setattr(module, attribute, counted)
+
+    count(steps, "load", "prepare-work")
+    count(data_processor, "aggregate", "aggregate-results")
+    count(data_processor, "process_item")
+    for name, check in CHECKS.items():
+
+        def counted_check(items: Any, name: str = name, check: Any = check) -> Any:
+            counter[name] += 1
+            return check(items)
+
+        monkeypatch.setitem(CHECKS, name, counted_check)
+    return counter
+
+
+def test_completed_steps_do_not_run_again(
+    start: Start, bodies: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: set[str] = set()
+    process = data_processor.process_item
+
+    def fail_once(item: WorkItem) -> ItemResult:
+        result = process(item)
+        if item["data"] == "b" and item["id"] not in failed:
+            failed.add(item["id"])
+            raise TransientError("later")
+        return result
+
+    monkeypatch.setattr(data_processor, "process_item", fail_once)
+    invocations = 0
+
+    def counting(event: Any, context: DurableContext) -> Any:
+        nonlocal invocations
+        invocations += 1
+        return run_workflow(event, context)
+
+    execution = start(make_event("a", "b", "c"), handler=durable_execution(counting))
+    execution.approve()
+    execution.output()
+
+    assert invocations >= 3  # the start, the answer, the retry
+    assert bodies == {
+        "prepare-work": 1,
+        **dict.fromkeys(CHECKS, 1),
+        "work-item-1": 1,
+        "work-item-2": 2,
+        "work-item-3": 1,
+        "aggregate-results": 1,
+    }
+
+
+def test_an_execution_keeps_the_settings_it_started_with(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = start(make_event("a", None), TOLERATED_ITEM_FAILURE_PERCENTAGE="50")
+    execution.callback_id()
+    monkeypatch.setenv("TOLERATED_ITEM_FAILURE_PERCENTAGE", "0")
+    monkeypatch.setenv("MAP_MAX_CONCURRENCY", "nonsense")
+    execution.approve()
+
+    assert execution.output()["status"] == "COMPLETED_WITH_FAILURES"
+
+
+def identities(execution: Execution) -> list[tuple[object, ...]]:
+    return [
+        (operation.operation_id, operation.operation_type, operation.sub_type, operation.name)
+        for operation in sorted(
+            execution.result.get_all_operations(), key=lambda operation: operation.operation_id
+        )
+    ]
+
+
+def test_two_runs_have_the_same_operations(start: Start) -> None:
+    executions = [start(make_event("a", "b", None)) for _ in range(2)]
+    for execution in executions:
+        execution.approve()
+
+    assert identities(executions[0]) == identities(executions[1])
+
+
+def test_the_operations_are_the_ones_that_running_executions_have(start: Start) -> None:
+    """A difference here means: let running executions end before an alias takes the new code."""
+    execution = start(make_event("a", "b"))
+    execution.approve()
+
+    def tree(operation: Any) -> Any:
+        children = [tree(child) for child in getattr(operation, "child_operations", [])]
+        return (operation.sub_type, operation.name, children)
+
+    assert [tree(operation) for operation in execution.result.operations] == [
+        ("Step", "prepare-work", []),
+        (
+            "WaitForCallback",
+            "approval",
+            [
+                ("Callback", "approval create callback id", []),
+                ("Step", "approval submitter", []),
+            ],
+        ),
+        (
+            "Parallel",
+            "run-checks",
+            [("ParallelBranch", name, [("Step", "run-check", [])]) for name in CHECKS],
+        ),
+        (
+            "Map",
+            "process-items",
+            [
+                ("MapIteration", f"work-item-{number}", [("Step", "process-item", [])])
+                for number in (1, 2)
+            ],
+        ),
+        ("Step", "aggregate-results", []),
+    ]
+
+
+def test_changed_code_under_a_running_execution_is_detected(start: Start) -> None:
+    version = run_workflow
+
+    def current(event: Any, context: DurableContext) -> Any:
+        return version(event, context)
+
+    def with_a_new_first_step(event: Any, context: DurableContext) -> Any:
+        context.step(lambda _: None, name="new-step")
+        return run_workflow(event, context)
+
+    execution = start(make_event("a"), handler=durable_execution(current))
+    execution.callback_id()
+    version = with_a_new_first_step
+    execution.approve()
+
+    error, message = execution.error()
+
+    assert error == "NonDeterministicExecutionError"
+    assert "new-step" in message

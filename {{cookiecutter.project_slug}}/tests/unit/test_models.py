@@ -1,0 +1,55 @@
+"""What the input may be, and what is said of the rest."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.conftest import make_event
+from workflow.models import InvalidInputError, parse_request
+
+
+def test_unknown_keys_are_ignored() -> None:
+    request = parse_request(make_event("a") | {"startTime": 1, "metadata": {}})
+
+    assert (request.workflow_id, request.tenant_id, request.items) == ("wf-1", "acme", ["a"])
+
+
+@pytest.mark.parametrize(
+    ("event", "message"),
+    [
+        (None, "the event is missing, expected a JSON object"),
+        ([], "the event is of type array, expected a JSON object"),
+        ("x", "the event is 'x', expected a JSON object"),
+        (make_event() | {"workflowId": ""}, "workflowId is ''"),
+        (make_event() | {"workflowId": "a/b"}, "workflowId is 'a/b'"),
+        (make_event() | {"workflowId": "x" * 65}, "workflowId is 'xxx"),
+        (make_event() | {"workflowId": 7}, "workflowId is of type number"),
+        (make_event() | {"tenantId": None}, "tenantId is missing, expected 3 to 24 of a-z and 0-9"),
+        (make_event() | {"tenantId": "ACME"}, "tenantId is 'ACME'"),
+        (make_event() | {"tenantId": "acme\n"}, "tenantId is 'acme\\n'"),
+        (make_event() | {"tenantId": "аcme"}, "tenantId is"),  # noqa: RUF001 - a Cyrillic letter
+        (make_event() | {"inputData": None}, "inputData is missing"),
+        (make_event() | {"inputData": []}, "inputData is of type array"),
+        (make_event() | {"inputData": {}}, "inputData.items is missing, expected a list"),
+        (make_event() | {"inputData": {"items": "abc"}}, "inputData.items is 'abc'"),
+    ],
+)
+def test_says_what_is_wrong_and_where(event: Any, message: str) -> None:
+    with pytest.raises(InvalidInputError) as error:
+        parse_request(event)
+
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_names_every_problem_at_once() -> None:
+    with pytest.raises(InvalidInputError) as error:
+        parse_request({})
+
+    assert [problem.split(" ")[0] for problem in str(error.value).split("; ")] == [
+        "workflowId",
+        "tenantId",
+        "inputData",
+    ]

@@ -1,0 +1,269 @@
+"""The parallel branches, the map over the items, and what the end says of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Start, make_event
+from workflow import data_processor
+from workflow.checks import CHECKS
+from workflow.limits import operations_needed
+from workflow.models import ItemResult, JsonObject, TransientError, WorkItem
+
+EVENTS = Path(__file__).parent.parent.parent / "events"
+
+
+def approve_and_finish(start: Start, event: JsonObject, **variables: str) -> JsonObject:
+    execution = start(event, **variables)
+    execution.approve()
+    return execution.output()
+
+
+@pytest.fixture
+def fail_items(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, int]]:
+    """Make the items whose data is in ``data`` raise ``error`` for a number of attempts."""
+
+    def install(error: Exception, *data: Any, attempts: int = 100) -> dict[str, int]:
+        calls: dict[str, int] = {}
+        process = data_processor.process_item
+
+        def failing(item: WorkItem) -> ItemResult:
+            calls[item["id"]] = calls.get(item["id"], 0) + 1
+            if item["data"] in data and calls[item["id"]] <= attempts:
+                raise error
+            return process(item)
+
+        monkeypatch.setattr(data_processor, "process_item", failing)
+        return calls
+
+    return install
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EVENTS.iterdir()))
+def test_every_event_runs(start: Start, name: str) -> None:
+    event = {"tenantId": "demo"} | json.loads((EVENTS / name).read_text(encoding="utf-8"))
+
+    output = approve_and_finish(start, event)
+
+    assert output["status"].startswith("COMPLETED")
+    assert output["workflowId"] == event["workflowId"]
+    assert output["metrics"]["itemsProcessed"] == len(event["inputData"]["items"])
+
+
+def test_the_output_names_every_check_and_item(start: Start) -> None:
+    output = approve_and_finish(start, make_event("a", {"sku": 7}, None))
+
+    assert output["tenantId"] == "acme"
+    assert output["status"] == "COMPLETED_WITH_FAILURES"
+    assert [check["name"] for check in output["parallelResults"]] == list(CHECKS)
+    assert all(check["result"] for check in output["parallelResults"])
+    assert [item["id"] for item in output["mapResults"]["results"]] == [
+        "work-item-1",
+        "work-item-2",
+    ]
+    assert output["mapResults"]["failedItems"] == [
+        {"id": "work-item-3", "error": "nothing to process: the item is null"}
+    ]
+
+
+def test_the_metrics_are_measured(start: Start) -> None:
+    execution = start(make_event("a", "b", "c", {}))
+    execution.approve()
+    metrics = execution.output()["metrics"]
+
+    assert metrics["itemsProcessed"] == 4
+    assert metrics["itemsFailed"] == 1
+    assert metrics["successRate"] == 0.75
+    assert metrics["checksRun"] == len(CHECKS)
+    started, finished = (
+        datetime.fromisoformat(metrics[key].replace("Z", "+00:00"))
+        for key in ("startedAt", "finishedAt")
+    )
+    assert (finished - started).total_seconds() == pytest.approx(
+        metrics["durationSeconds"], abs=0.002
+    )
+    prepared = execution.result.get_step("prepare-work").end_timestamp
+    aggregated = execution.result.get_step("aggregate-results").end_timestamp
+    assert prepared is not None
+    assert aggregated is not None
+    measured = (aggregated - prepared).total_seconds()
+    assert metrics["durationSeconds"] == pytest.approx(measured, abs=0.5)
+
+
+def test_no_items_is_fine(start: Start) -> None:
+    output = approve_and_finish(start, make_event())
+
+    assert output["status"] == "COMPLETED"
+    assert output["metrics"]["itemsProcessed"] == 0
+    assert output["metrics"]["successRate"] is None
+
+
+def test_failures_within_the_tolerance_do_not_stop_the_others(
+    start: Start, fail_items: Callable[..., dict[str, int]]
+) -> None:
+    fail_items(ValueError("broken"), "b", "d")
+
+    output = approve_and_finish(start, make_event(*"abcd"), TOLERATED_ITEM_FAILURE_PERCENTAGE="50")
+
+    assert [item["id"] for item in output["mapResults"]["failedItems"]] == [
+        "work-item-2",
+        "work-item-4",
+    ]
+    assert output["mapResults"]["succeeded"] == 2
+
+
+def test_failures_beyond_the_tolerance_fail_the_execution_and_name_the_items(
+    start: Start, fail_items: Callable[..., dict[str, int]]
+) -> None:
+    fail_items(ValueError("broken"), "b", "d")
+    execution = start(
+        make_event(*"abcd"), TOLERATED_ITEM_FAILURE_PERCENTAGE="49", MAP_MAX_CONCURRENCY="1"
+    )
+    execution.approve()
+
+    assert execution.error() == (
+        "TooManyItemsFailedError",
+        "2 of 4 items failed, 49 % tolerated, 0 not processed: "
+        "work-item-2: broken; work-item-4: broken",
+    )
+
+
+def test_a_transient_error_is_tried_again(
+    start: Start, fail_items: Callable[..., dict[str, int]]
+) -> None:
+    calls = fail_items(TransientError("try later"), "b", attempts=2)
+    execution = start(make_event("a", "b", "c"))
+    execution.approve()
+
+    assert execution.output()["status"] == "COMPLETED"
+    assert calls == {"work-item-1": 1, "work-item-2": 3, "work-item-3": 1}
+    item = execution.result.get_context("process-items").get_context("work-item-2")
+    assert item.get_step("process-item").attempt == 3
+
+
+def test_a_transient_error_is_given_up_after_three_attempts(
+    start: Start, fail_items: Callable[..., dict[str, int]]
+) -> None:
+    calls = fail_items(TransientError("try later"), "b")
+
+    output = approve_and_finish(start, make_event("a", "b", "c"))
+
+    assert calls["work-item-2"] == 3
+    assert output["mapResults"]["failedItems"] == [{"id": "work-item-2", "error": "try later"}]
+
+
+def test_a_permanent_error_is_not_tried_again(
+    start: Start, fail_items: Callable[..., dict[str, int]]
+) -> None:
+    calls = fail_items(KeyError("sku"), "b")
+
+    output = approve_and_finish(start, make_event("a", "b", "c"))
+
+    assert calls["work-item-2"] == 1
+    assert output["mapResults"]["failed"] == 1
+
+
+def test_a_result_that_no_checkpoint_can_hold_fails_its_item(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        data_processor, "process_item", lambda item: {"text": item["data"] * 300_000}
+    )
+
+    output = approve_and_finish(start, make_event("a"), TOLERATED_ITEM_FAILURE_PERCENTAGE="100")
+
+    error = output["mapResults"]["failedItems"][0]["error"]
+    assert "the result of work-item-1 takes 300012 bytes" in error
+
+
+def test_no_more_items_at_a_time_than_the_stack_allows(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, running, most = threading.Lock(), 0, 0
+    process = data_processor.process_item
+
+    def watched(item: WorkItem) -> ItemResult:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        with lock:
+            running -= 1
+        return process(item)
+
+    monkeypatch.setattr(data_processor, "process_item", watched)
+    approve_and_finish(start, make_event(*"abcdefgh"), MAP_MAX_CONCURRENCY="2")
+
+    assert most == 2
+
+
+def test_a_check_that_fails_fails_the_execution(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = list(CHECKS)[-1]
+    monkeypatch.setitem(CHECKS, name, lambda _: 1 // 0)
+    execution = start(make_event("a"), TOLERATED_CHECK_FAILURES="0")
+    execution.approve()
+
+    error, message = execution.error()
+
+    assert error == "ChecksFailedError"
+    assert message.startswith(f"1 of {len(CHECKS)} checks failed, 0 tolerated: {name}: ")
+    names = {operation.name for operation in execution.result.get_all_operations()}
+    assert "process-items" not in names
+
+
+def test_a_check_that_fails_can_be_tolerated(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = list(CHECKS)[-1]
+    monkeypatch.setitem(CHECKS, name, lambda _: 1 // 0)
+
+    output = approve_and_finish(start, make_event("a"), TOLERATED_CHECK_FAILURES="1")
+
+    assert output["status"] == "COMPLETED"
+    assert output["parallelResults"][-1]["name"] == name
+    assert "division" in output["parallelResults"][-1]["error"]
+
+
+@pytest.mark.parametrize("item_count", [0, 1, 7])
+def test_the_number_of_operations_is_the_one_that_is_planned_with(
+    start: Start, item_count: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="workflow")
+    execution = start(make_event(*["a"] * item_count))
+    execution.approve()
+    execution.output()
+
+    operations = execution.result.get_all_operations()
+    assert len(operations) + 1 == operations_needed(item_count, len(CHECKS))
+    ended = [vars(record) for record in caplog.records if record.message == "execution ended"]
+    assert [line["durableOperations"] for line in ended] == [len(operations)]
+    assert ended[0]["executionStatus"] == "SUCCEEDED"
+    assert ended[0]["retries"] == 0
+
+
+def test_every_line_names_the_tenant(start: Start, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger="workflow")
+    approve_and_finish(start, make_event("a", "b"))
+
+    lines = [vars(record) for record in caplog.records if record.name == "workflow"]
+    assert {line["message"] for line in lines} >= {
+        "work prepared",
+        "approval requested",
+        "check done",
+        "item processed",
+        "results aggregated",
+        "execution ended",
+    }
+    assert {line["tenantId"] for line in lines} == {"acme"}
+    assert {line["workflowId"] for line in lines} == {"wf-1"}
+    assert all(line["executionArn"] for line in lines)
