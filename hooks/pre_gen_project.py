@@ -18,7 +18,7 @@ WHOLE_NUMBERS = {  # question: least, most, an example
 }
 FREE_TEXT = {  # question: least and most characters, an example
     "project_name": (1, 60, "Order Approvals"),
-    "description": (0, 200, "Approves and processes orders"),
+    "description": (1, 200, "Approves and processes orders"),
     "author_name": (1, 100, "Ada Lovelace"),
 }
 
@@ -28,7 +28,9 @@ MARGIN_MINUTES = 10
 
 # Separators and joiners that written languages and emoji need, although they are not printable.
 JOINERS = "\u00a0\u200c\u200d\u3000"
-WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {f"{d}{n}" for d in ("com", "lpt") for n in range(10)}
+WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{d}{n}" for d in ("com", "lpt") for n in range(10)
+}
 
 
 def whole_number(value, least, most, example):
@@ -48,7 +50,9 @@ def free_text(value, least, most, example):
     a right-to-left mark, text that Jinja would evaluate, blanks around it.
     """
     if not least <= len(value) <= most:
-        return f"expected {least} to {most} characters, for example {example!r}; it has {len(value)}"
+        return (
+            f"expected {least} to {most} characters, for example {example!r}; it has {len(value)}"
+        )
     if value != value.strip():
         return f"expected no blanks around it, for example {example!r}"
     for position, character in enumerate(value, start=1):

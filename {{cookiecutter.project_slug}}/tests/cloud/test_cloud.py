@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from ops import callback
-from tests.conftest import make_event
+from tests.execution import make_event
 
 STACK_NAME = os.environ.get("STACK_NAME")
 

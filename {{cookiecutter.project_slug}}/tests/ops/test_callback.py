@@ -9,7 +9,7 @@ import pytest
 from aws_durable_execution_sdk_python_testing.web.server import WebServer, WebServiceConfig
 
 from ops import callback
-from tests.conftest import Execution, Start, make_event
+from tests.execution import Execution, Start, make_event
 
 
 @pytest.fixture

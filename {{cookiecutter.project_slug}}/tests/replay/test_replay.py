@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
 
-from tests.conftest import Execution, Start, make_event
+from tests.execution import Execution, Start, make_event
 from workflow import data_processor, steps
 from workflow.checks import CHECKS
 from workflow.handler import run_workflow

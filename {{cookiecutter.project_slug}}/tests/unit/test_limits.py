@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import make_event
+from tests.execution import make_event
 from workflow.limits import MAX_OPERATIONS, max_items, operations_needed, require_room
 from workflow.models import InvalidInputError, parse_request
 

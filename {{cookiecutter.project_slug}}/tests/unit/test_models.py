@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import make_event
+from tests.execution import make_event
 from workflow.models import InvalidInputError, parse_request
 
 

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from tests.conftest import Start, make_event
+from tests.execution import Start, make_event
 from workflow import callback_helper
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Start, make_event
+from tests.execution import Start, make_event
 from workflow.checks import CHECKS
 from workflow.limits import max_items
 

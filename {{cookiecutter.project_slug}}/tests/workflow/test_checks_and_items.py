@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Start, make_event
+from tests.execution import Start, make_event
 from workflow import data_processor
 from workflow.checks import CHECKS
 from workflow.limits import operations_needed

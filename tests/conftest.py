@@ -1,0 +1,145 @@
+"""Fixtures: a rendered project, and the environments in which its owner would run it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from pytest_cookies.plugin import Cookies
+from variants import ROOT, VARIANTS, variant_id
+
+BIN = "Scripts" if os.name == "nt" else "bin"
+
+
+@dataclass(frozen=True)
+class Project:
+    """A rendered project."""
+
+    path: Path
+    answers: dict[str, str]
+
+    def files(self) -> list[str]:
+        """Every file, as a path from the root of the project."""
+        return sorted(
+            path.relative_to(self.path).as_posix()
+            for path in self.path.rglob("*")
+            if path.is_file()
+        )
+
+    def read(self, name: str) -> str:
+        """A file's text, with the line endings it has."""
+        return (self.path / name).read_bytes().decode("utf-8")
+
+    def run(
+        self, *command: str | Path, env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command in the project; it has to succeed."""
+        result = subprocess.run(
+            [str(word) for word in command],
+            cwd=self.path,
+            env=None if env is None else dict(env),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, (
+            f"{command} failed for {self.answers}:\n{result.stdout}\n{result.stderr}"
+        )
+        return result
+
+
+Bake = Callable[..., Project]
+
+
+@pytest.fixture(autouse=True)
+def _no_environment_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what is set here from reaching the commands that the tests run."""
+    for name in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def bake(cookies: Cookies) -> Bake:
+    """Render the template: ``bake(architecture="x86_64")``; what is not named is the default."""
+
+    def render(**answers: str) -> Project:
+        result = cookies.bake(extra_context=answers, template=str(ROOT))
+        assert result.exception is None, f"{answers}: {result.exception!r}"
+        return Project(Path(result.project_path), answers)
+
+    return render
+
+
+@pytest.fixture(params=[pytest.param(answers, id=variant_id(answers)) for answers in VARIANTS])
+def project(request: pytest.FixtureRequest, bake: Bake) -> Project:
+    """Each of the variants."""
+    return bake(**request.param)
+
+
+def python_for(version: str) -> str:
+    """The interpreter of the Lambda runtime's version if this machine has it, else this one."""
+    found = subprocess.run(
+        ["uv", "python", "find", "--no-project", "--no-python-downloads", "--system", version],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            **os.environ,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+        },
+    )
+    return found.stdout.strip() if found.returncode == 0 else sys.executable
+
+
+@pytest.fixture(scope="session")
+def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project], Path]:
+    """The ``bin`` folder of an environment installed from a project's own files.
+
+    Projects that ask for the same packages and the same Python share one.
+    """
+    root = tmp_path_factory.mktemp("environments")
+
+    def environment(project: Project) -> Path:
+        groups = tomllib.loads(project.read("pyproject.toml"))["dependency-groups"]
+        version = project.answers.get("python_version", "3.13")
+        wanted = repr((project.read("src/requirements.txt"), groups, version))
+        path = root / hashlib.sha256(wanted.encode()).hexdigest()[:12]
+        if not path.exists():
+            uv = uv_in(project.path)
+            uv("venv", "--quiet", "--python", python_for(version), str(path))
+            uv(
+                *("pip", "install", "--quiet", "--python", str(path)),
+                *("-r", "src/requirements.txt", "--group", "dev"),
+            )
+        return path / BIN
+
+    return environment
+
+
+@pytest.fixture(scope="session")
+def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The SAM CLI, in an environment of its own."""
+    path = tmp_path_factory.mktemp("sam-cli")
+    uv = uv_in(ROOT)
+    uv("venv", "--quiet", "--python", sys.executable, "--clear", "--seed", str(path))
+    uv(
+        *("pip", "install", "--quiet", "--python", str(path)),
+        *("--require-hashes", "-r", "requirements-sam.lock"),
+    )
+    return path / BIN / "sam"
+
+
+def uv_in(folder: Path) -> Callable[..., None]:
+    """Run uv in a folder."""
+
+    def uv(*arguments: str) -> None:
+        subprocess.run(["uv", *arguments], cwd=folder, check=True)
+
+    return uv

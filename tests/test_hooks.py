@@ -1,0 +1,262 @@
+"""What is refused, rule by rule, and that a refusal leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Bake
+from pytest_cookies.plugin import Cookies
+from variants import HOOK, QUESTIONS, ROOT, STRANGE_TEXT, public_questions
+
+NUMBERS = list(HOOK.WHOLE_NUMBERS)
+TEXTS = list(HOOK.FREE_TEXT)
+
+
+@pytest.mark.parametrize("value", ["1", "7", "10"])
+def test_whole_numbers_are_fine(value: str) -> None:
+    assert HOOK.whole_number(value, 1, 10, 3) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0",
+        "11",
+        "03",
+        "3.5",
+        "1e3",
+        " 4",
+        "4 ",
+        "\uff10",
+        "\u0664",
+        "-1",
+        "+1",
+        "",
+        "abc",
+        "9" * 5000,
+        "1\n",
+    ],
+)
+def test_other_numbers_are_refused(value: str) -> None:
+    assert (
+        HOOK.whole_number(value, 1, 10, 3) == "expected a whole number from 1 to 10, for example 3"
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Order Approvals",
+        'It\'s "fine": 100 % #1',
+        STRANGE_TEXT,
+        "\u6ce8\u6587\u627f\u8a8d\u3000x",
+        "\u0627\u0644\u0637\u0644\u0628",
+        "\U0001f469\u200d\U0001f4bb caf\u00e9",
+        "a } b { c",
+    ],
+)
+def test_text_is_fine(value: str) -> None:
+    assert HOOK.free_text(value, 1, 200, "x") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("", "1 to 200 characters"),
+        ("x" * 500, "it has 500"),
+        (" x", "no blanks around it"),
+        ("a\tb", "character 2 is U+0009"),
+        ("a\nb", "character 2 is U+000A"),
+        ("a\rb", "U+000D"),
+        ("a\u2028b", "U+2028 (LINE SEPARATOR)"),
+        ("a\u200fb", "U+200F (RIGHT-TO-LEFT MARK)"),
+        ("a\u202eb", "U+202E (RIGHT-TO-LEFT OVERRIDE)"),
+        ("a\ufeffb", "U+FEFF"),
+        ("a\x00b", "U+0000"),
+        ("a\ud800b", "U+D800"),
+        ("a {" + "{ b }" + "}", "Cookiecutter evaluates"),
+        ("a {" + "% b", "Cookiecutter evaluates"),
+        ("a {" + "# b", "Cookiecutter evaluates"),
+    ],
+)
+def test_other_text_is_refused_with_its_reason(value: str, reason: str) -> None:
+    assert reason in HOOK.free_text(value, 1, 200, "x")
+
+
+@pytest.mark.parametrize("value", ["ab", "orders", "order-approvals-2", "a--b", "o" * 32])
+def test_slugs_are_fine(value: str) -> None:
+    assert HOOK.project_slug(value) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "a",
+        "A",
+        "Orders",
+        "2orders",
+        "-ab",
+        "ab-",
+        "a_b",
+        "a.b",
+        "../x",
+        "caf\u00e9",
+        "o" * 33,
+        "nul",
+        "ab\n",
+    ],
+)
+def test_other_slugs_are_refused(value: str) -> None:
+    assert "for example order-approvals" in HOOK.project_slug(value)
+
+
+@pytest.mark.parametrize("value", ["us-east-1", "eu-central-2", "us-gov-west-1", "mx-central-1"])
+def test_regions_are_fine(value: str) -> None:
+    assert HOOK.aws_region(value) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["", "us-east", "US-EAST-1", "us-east-1a", "useast1", "us-east-1\n"]
+)
+def test_other_regions_are_refused(value: str) -> None:
+    assert "for example us-east-1" in HOOK.aws_region(value)
+
+
+def test_the_execution_has_to_outlast_the_approval() -> None:
+    assert HOOK.execution_timeout(60, 70) is None
+    assert "expected at least 70" in HOOK.execution_timeout(60, 69)
+
+
+def test_the_names_of_the_stack_fit() -> None:
+    """Lambda: 64 characters of a function name; the longest suffix is in template.yaml."""
+    longest = "o" * 32
+
+    assert HOOK.project_slug(longest) is None
+    assert len(f"{longest}-workflow") <= 64
+
+
+def refuse(output: Path, **answers: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+    """Render with answers that have to be refused; return what the hook said."""
+    result = subprocess.run(
+        [
+            *(sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config"),
+            *("--output-dir", str(output)),
+            *(f"{name}={value}" for name, value in answers.items()),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode != 0
+    assert list(output.iterdir()) == []
+    return result.stderr.partition("ERROR: Stopping generation")[0], result
+
+
+def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
+    said, _ = refuse(
+        tmp_path,
+        project_name="x\ty",
+        project_slug="Orders",
+        description="a\u202eb",
+        author_name="x" * 500,
+        aws_region="moon-1",
+        parallel_branch_count="0",
+        map_max_concurrency="1e3",
+        callback_timeout_minutes="3.5",
+        execution_timeout_minutes="",
+    )
+
+    lines = [line for line in said.splitlines() if line.startswith("  - ")]
+    assert [line.split()[1] for line in lines] == [
+        "project_slug",
+        "project_name",
+        "description",
+        "author_name",
+        "aws_region",
+        *NUMBERS,
+    ]
+    assert "  - map_max_concurrency is '1e3': expected a whole number from 1 to 100" in said
+    assert all("for example" in line for line in lines)
+
+
+def test_answers_that_cannot_work_together(tmp_path: Path) -> None:
+    said, _ = refuse(tmp_path, callback_timeout_minutes="60", execution_timeout_minutes="69")
+
+    assert "execution_timeout_minutes is '69': expected at least 70, for example 70" in said
+
+
+def test_the_command_that_is_printed_works(tmp_path: Path) -> None:
+    """It has the answers that were fine; what was refused is asked again, or the default."""
+    fine = {"description": STRANGE_TEXT, "aws_region": "eu-west-1", "architecture": "x86_64"}
+    said, _ = refuse(tmp_path, **fine, parallel_branch_count="0")
+    command = said.split("To repeat this with the other answers:\n  ")[1].splitlines()[0]
+    words = shlex.split(command)
+
+    assert words[:2] == ["cookiecutter", str(ROOT)]
+    assert {f"{name}={value}" for name, value in fine.items()} < set(words)
+    assert not any(word.startswith("parallel_branch_count") for word in words)
+    subprocess.run(
+        [sys.executable, "-m", *words, "--no-input", "--output-dir", str(tmp_path)], check=True
+    )
+    assert STRANGE_TEXT in (tmp_path / "order-approvals" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["python_version", "architecture", "callback_timeout_action"])
+def test_cookiecutter_itself_refuses_an_unknown_choice(tmp_path: Path, name: str) -> None:
+    _, result = refuse(tmp_path, **{name: "sparc"})
+
+    assert f"sparc provided for choice variable {name}" in result.stderr
+
+
+@pytest.mark.parametrize("name", [*NUMBERS, *TEXTS, "project_slug", "aws_region"])
+def test_no_answer_is_run_as_code(cookies: Cookies, tmp_path: Path, name: str) -> None:
+    """The hook gets the answers as data: this one would end a Python string of any kind."""
+    trap = tmp_path / "trap"
+    answer = f"\"'\"\"\"'''); open({str(trap)!r}, 'w') #"
+    result = cookies.bake(extra_context={name: answer}, template=str(ROOT))
+
+    assert not trap.exists()
+    assert (result.exception is None) == (name in TEXTS and len(answer) <= HOOK.FREE_TEXT[name][1])
+
+
+def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
+    project = bake()
+
+    said = capfd.readouterr().out
+    assert "cd order-approvals" in said
+    for verb in ("make run", "make test", "make deploy"):
+        assert verb in said
+        assert f"\n{verb.split()[1]}:" in project.read("Makefile")
+
+
+def test_the_prompts_say_the_range() -> None:
+    for name, (least, most, example) in HOOK.WHOLE_NUMBERS.items():
+        assert str(most) in QUESTIONS["__prompts__"][name]
+        assert (
+            name == "execution_timeout_minutes" or f"{least} to" in QUESTIONS["__prompts__"][name]
+        )
+        assert str(example) == QUESTIONS[name]
+    for name, (_, most, _) in HOOK.FREE_TEXT.items():
+        assert f"{most} characters" in QUESTIONS["__prompts__"][name]
+    assert (
+        f"at least {HOOK.MARGIN_MINUTES} more"
+        in QUESTIONS["__prompts__"]["execution_timeout_minutes"]
+    )
+
+
+def test_every_question_has_a_prompt_that_rich_shows_in_full() -> None:
+    assert set(QUESTIONS["__prompts__"]) == set(public_questions())
+    assert "[" not in json.dumps(list(labels(QUESTIONS["__prompts__"])))[1:]
+
+
+def labels(prompts: Any) -> Any:
+    """Every text that is shown at the prompts; Rich would take words in brackets for markup."""
+    for value in prompts.values():
+        yield from labels(value) if isinstance(value, dict) else [value]

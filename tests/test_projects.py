@@ -1,0 +1,43 @@
+"""What its owner would do with each variant: test it, lint it, validate it, build it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Project, python_for
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_project_passes_its_own_checks(
+    project: Project, environments: Callable[[Project], Path], sam: Path
+) -> None:
+    python = environments(project) / "python"
+    project.run(python, "-m", "ruff", "check", ".")
+    project.run(python, "-m", "ruff", "format", "--check", ".")
+    project.run(python, "-m", "mypy")
+    tested = project.run(python, "-m", "pytest", "-q")
+    assert "3 skipped" in tested.stdout  # the cloud folder, and nothing else
+
+    environment = {
+        **os.environ,
+        "SAM_CLI_TELEMETRY": "0",
+        "PATH": os.pathsep.join([str(sam.parent), os.environ["PATH"]]),
+    }
+    project.run(sam, "validate", env=environment)
+    project.run(
+        sam, "validate", "--config-env", "translate", "--region", "us-east-1", env=environment
+    )
+    project.run(sam, "build", env=environment)
+    artefact = project.path / ".aws-sam" / "build" / "WorkflowFunction"
+    imported = project.run(
+        python_for(project.answers["python_version"]),
+        *("-I", "-S", "-B", "-c"),
+        f"import sys; sys.path.insert(0, {str(artefact)!r}); "
+        "from workflow.handler import handler; import boto3; print(boto3.__file__)",
+    )
+    assert imported.stdout.startswith(str(artefact))
+    assert not list(artefact.rglob("__pycache__"))

@@ -1,0 +1,189 @@
+"""What is rendered: the tree, and that every file of every variant is what it says it is."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from conftest import Bake, Project
+from variants import ROOT, STRANGE_TEXT, TEMPLATE
+
+TREE = [
+    ".github/workflows/ci.yml",
+    ".gitignore",
+    "Makefile",
+    "README.md",
+    "events/demo.json",
+    "events/order.json",
+    "ops/__init__.py",
+    "ops/callback.py",
+    "ops/local.py",
+    "ops/run.py",
+    "pyproject.toml",
+    "samconfig.toml",
+    "src/Makefile",
+    "src/requirements.txt",
+    "src/workflow/__init__.py",
+    "src/workflow/callback_helper.py",
+    "src/workflow/checks.py",
+    "src/workflow/data_processor.py",
+    "src/workflow/handler.py",
+    "src/workflow/limits.py",
+    "src/workflow/models.py",
+    "src/workflow/observability.py",
+    "src/workflow/policies.py",
+    "src/workflow/settings.py",
+    "src/workflow/steps.py",
+    "src/workflow/tenants.py",
+    "src/workflow/workflow.py",
+    "template.yaml",
+    "tests/cloud/test_cloud.py",
+    "tests/conftest.py",
+    "tests/execution.py",
+    "tests/ops/test_callback.py",
+    "tests/ops/test_run.py",
+    "tests/replay/test_replay.py",
+    "tests/template/test_template.py",
+    "tests/unit/test_callback_helper.py",
+    "tests/unit/test_data_processor.py",
+    "tests/unit/test_limits.py",
+    "tests/unit/test_models.py",
+    "tests/unit/test_settings.py",
+    "tests/workflow/test_approval.py",
+    "tests/workflow/test_bad_input.py",
+    "tests/workflow/test_checks_and_items.py",
+]
+
+# What looks like Jinja, or speaks of the generator, and is meant.
+ALLOWED = ["${{ vars.AWS_DEPLOY_ROLE_ARN }}"]
+
+
+class TemplateLoader(yaml.SafeLoader):
+    """Reads YAML with CloudFormation's short intrinsic functions; their values do not matter."""
+
+
+TemplateLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
+
+PARSERS = {
+    ".py": ast.parse,
+    ".json": json.loads,
+    ".toml": tomllib.loads,
+    ".yaml": lambda text: yaml.load(text, TemplateLoader),
+    ".yml": yaml.safe_load,
+}
+
+
+def test_the_tree_is_the_expected_one(project: Project) -> None:
+    assert project.path.name == project.answers["project_slug"]
+    assert project.files() == TREE
+
+
+def test_every_file_parses(project: Project) -> None:
+    for name in project.files():
+        parse = PARSERS.get(name[name.rfind(".") :])
+        if parse:
+            assert parse(project.read(name)) is not None, name
+
+
+def test_nothing_of_the_template_is_left(project: Project) -> None:
+    answers = [value for value in project.answers.values() if value]
+    for name in project.files():
+        text = project.read(name)
+        for allowed in [*ALLOWED, STRANGE_TEXT, *answers]:
+            text = text.replace(allowed, "")
+        left = re.search(r"\{\{|\{%|\{#|^\s*#%|cookiecutter", text, re.M | re.I)
+        assert not left, f"{name} has {left}"
+
+
+def test_files_end_as_they_should(project: Project) -> None:
+    for name in project.files():
+        text = project.read(name)
+        assert text.strip(), f"{name} is empty"
+        assert text.endswith("\n"), f"{name} has no newline at its end"
+        assert not text.endswith("\n\n"), f"{name} has blank lines at its end"
+        assert "\r" not in text, f"{name} has line endings of Windows"
+        assert "\n\n\n\n" not in text, f"{name} has a run of blank lines"
+        assert not re.search(r"[ \t]$", text, re.M), f"{name} has blanks at the end of a line"
+        assert str(ROOT) not in text, f"{name} has a path of the template"
+
+
+def test_paths_work_on_every_system(project: Project) -> None:
+    for name in project.files():
+        assert not re.search(r'[<>:"|?*\\]', name)
+        assert len(name) <= 88  # and 32 of the slug: 120 characters
+
+
+def test_the_same_answers_give_the_same_project(bake: Bake) -> None:
+    one, two = bake(description=STRANGE_TEXT), bake(description=STRANGE_TEXT)
+
+    assert {name: one.read(name) for name in one.files()} == {
+        name: two.read(name) for name in two.files()
+    }
+
+
+def test_free_text_comes_out_faithfully(bake: Bake) -> None:
+    project = bake(
+        project_name='It\'s "x" \\ #1', description=STRANGE_TEXT, author_name=STRANGE_TEXT
+    )
+    settings = tomllib.loads(project.read("pyproject.toml"))["project"]
+    readme = project.read("README.md").splitlines()
+
+    assert settings["description"] == STRANGE_TEXT
+    assert settings["authors"] == [{"name": STRANGE_TEXT}]
+    assert readme[0] == '# It\'s "x" \\ #1'
+    assert readme[2] == STRANGE_TEXT
+    assert readme[-1] == STRANGE_TEXT
+
+
+@pytest.mark.parametrize("count", range(1, 11))
+def test_there_are_as_many_checks_as_asked_for(bake: Bake, count: int) -> None:
+    source = bake(parallel_branch_count=str(count)).read("src/workflow/checks.py")
+    tree = ast.parse(source)
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    (checks,) = (
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CHECKS"
+    )
+
+    assert isinstance(checks, ast.Dict)
+    assert len(checks.values) == count
+    assert {ast.unparse(value) for value in checks.values} == functions
+
+
+def test_the_answers_reach_the_stack(bake: Bake) -> None:
+    project = bake(
+        python_version="3.14",
+        architecture="x86_64",
+        aws_region="eu-west-1",
+        map_max_concurrency="7",
+        callback_timeout_minutes="90",
+        callback_timeout_action="continue",
+        execution_timeout_minutes="100",
+    )
+    template: dict[str, Any] = yaml.load(project.read("template.yaml"), TemplateLoader)
+    function = template["Resources"]["WorkflowFunction"]["Properties"]
+    defaults = {name: spec["Default"] for name, spec in template["Parameters"].items()}
+
+    assert function["Runtime"] == "python3.14"
+    assert function["Architectures"] == ["x86_64"]
+    assert function["DurableConfig"]["ExecutionTimeout"] == 6_000
+    assert defaults["MapMaxConcurrency"] == 7
+    assert defaults["CallbackTimeoutMinutes"] == 90
+    assert defaults["CallbackTimeoutAction"] == "continue"
+    assert template["Parameters"]["CallbackTimeoutMinutes"]["MaxValue"] == 90
+    settings = tomllib.loads(project.read("samconfig.toml"))["default"]["global"]["parameters"]
+    assert settings == {"stack_name": "order-approvals", "region": "eu-west-1"}
+    assert "manylinux2014_x86_64" in project.read("src/Makefile")
+    assert "--python-version 3.14" in project.read("src/Makefile")
+
+
+def test_the_python_of_the_template_is_python() -> None:
+    """An editor, a type checker and a reader can open it without rendering it."""
+    for path in TEMPLATE.rglob("*.py"):
+        ast.parse(path.read_text(encoding="utf-8"), str(path))

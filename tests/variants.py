@@ -1,0 +1,88 @@
+"""The answers that the template is tried with: every pair of them, computed from the questions."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import covertable
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
+QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
+
+
+def load_hook(name: str) -> ModuleType:
+    """Import a hook as it is, unrendered."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "hooks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+HOOK = load_hook("pre_gen_project")
+
+# Text that breaks out of a YAML, TOML, JSON, Python, shell or CloudFormation string if it can.
+STRANGE_TEXT = '"It\'s" \\ #1: ${AWS::Region} %s & <b> $(x) `y` }} \u6ce8\u6587 \U0001f680'
+
+
+def public_questions() -> list[str]:
+    """The names of the questions, in the order in which they are asked."""
+    return [name for name in QUESTIONS if not name.startswith("_")]
+
+
+def answers_to_try() -> dict[str, list[str]]:
+    """Every choice, the default of every number with its boundaries, and plain and strange text."""
+    answers: dict[str, list[str]] = {}
+    for name in public_questions():
+        default = QUESTIONS[name]
+        if isinstance(default, list):
+            answers[name] = default
+        elif name in HOOK.WHOLE_NUMBERS:
+            least, most, _ = HOOK.WHOLE_NUMBERS[name]
+            answers[name] = [default, str(least), str(most)]
+    shortest = int(answers["callback_timeout_minutes"][1]) + HOOK.MARGIN_MINUTES
+    answers["execution_timeout_minutes"][1] = str(shortest)
+    answers["project_name"] = [QUESTIONS["project_name"], STRANGE_TEXT[:60].strip()]
+    answers["project_slug"] = ["order-approvals", "o1", "o" * 32]
+    answers["description"] = [QUESTIONS["description"], STRANGE_TEXT]
+    answers["author_name"] = [QUESTIONS["author_name"], STRANGE_TEXT]
+    answers["aws_region"] = [QUESTIONS["aws_region"], "ap-southeast-2"]
+    return answers
+
+
+def _can_work(answers: dict[str, str]) -> bool:
+    timeouts = ("callback_timeout_minutes", "execution_timeout_minutes")
+    return HOOK.execution_timeout(*(int(answers[name]) for name in timeouts)) is None
+
+
+def variants() -> list[dict[str, str]]:
+    """A set of answers in which every pair of answers occurs that can; the default comes first."""
+    factors = answers_to_try()
+    default = {name: values[0] for name, values in factors.items()}
+    rows = covertable.make(
+        factors,
+        presets=[default],
+        constraints=[
+            {
+                "operator": "fn",
+                "requires": ["callback_timeout_minutes", "execution_timeout_minutes"],
+                "evaluate": _can_work,
+            }
+        ],
+    )
+    return [default, *(dict(row) for row in rows if dict(row) != default)]
+
+
+VARIANTS = variants()
+
+
+def variant_id(answers: dict[str, str]) -> str:
+    """A name for a variant that shows what is special about it."""
+    shown = ("parallel_branch_count", "callback_timeout_action", "architecture", "python_version")
+    return "-".join([str(VARIANTS.index(answers)), *(answers[name] for name in shown)])
