@@ -28,9 +28,7 @@ MARGIN_MINUTES = 10
 
 # Separators and joiners that written languages and emoji need, although they are not printable.
 JOINERS = "\u00a0\u200c\u200d\u3000"
-WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
-    f"{d}{n}" for d in ("com", "lpt") for n in range(10)
-}
+WINDOWS_DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]")
 
 
 def whole_number(value, least, most, example):
@@ -46,8 +44,8 @@ def whole_number(value, least, most, example):
 def free_text(value, least, most, example):
     """Check one line of text: any script, quotes, backslashes and emoji.
 
-    Valid: "Order Approvals", "It's \\"fine\\": 100 % #1", "\u6ce8\u6587". Invalid: two lines, a tab,
-    a right-to-left mark, text that Jinja would evaluate, blanks around it.
+    Valid: "Order Approvals", "It's \\"fine\\": 100 % #1", "\u6ce8\u6587". Invalid: two lines,
+    a tab, a right-to-left mark, text that Jinja would evaluate, blanks around it.
     """
     if not least <= len(value) <= most:
         return (
@@ -83,7 +81,7 @@ def project_slug(value):
             "expected 2 to 32 of a-z, 0-9 and hyphen, a letter first and no hyphen last, "
             "for example order-approvals"
         )
-    if value in WINDOWS_DEVICES:
+    if WINDOWS_DEVICES.fullmatch(value):
         return "expected a name that is no device on Windows, for example order-approvals"
     return None
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 from pytest_cookies.plugin import Cookies
+from uv import find_uv_bin
 from variants import ROOT, VARIANTS, variant_id
 
+UV = find_uv_bin()
 BIN = "Scripts" if os.name == "nt" else "bin"
 
 
@@ -86,14 +88,10 @@ def project(request: pytest.FixtureRequest, bake: Bake) -> Project:
 def python_for(version: str) -> str:
     """The interpreter of the Lambda runtime's version if this machine has it, else this one."""
     found = subprocess.run(
-        ["uv", "python", "find", "--no-project", "--no-python-downloads", "--system", version],
+        [UV, "python", "find", "--no-project", "--no-python-downloads", "--system", version],
         capture_output=True,
         text=True,
         check=False,
-        env={
-            **os.environ,
-            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
-        },
     )
     return found.stdout.strip() if found.returncode == 0 else sys.executable
 
@@ -140,6 +138,6 @@ def uv_in(folder: Path) -> Callable[..., None]:
     """Run uv in a folder."""
 
     def uv(*arguments: str) -> None:
-        subprocess.run(["uv", *arguments], cwd=folder, check=True)
+        subprocess.run([UV, *arguments], cwd=folder, check=True)
 
     return uv

@@ -237,18 +237,14 @@ def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixtu
 
 
 def test_the_prompts_say_the_range() -> None:
+    prompts = QUESTIONS["__prompts__"]
     for name, (least, most, example) in HOOK.WHOLE_NUMBERS.items():
-        assert str(most) in QUESTIONS["__prompts__"][name]
-        assert (
-            name == "execution_timeout_minutes" or f"{least} to" in QUESTIONS["__prompts__"][name]
-        )
+        assert str(most) in prompts[name]
+        assert name == "execution_timeout_minutes" or f"{least} to" in prompts[name]
         assert str(example) == QUESTIONS[name]
     for name, (_, most, _) in HOOK.FREE_TEXT.items():
-        assert f"{most} characters" in QUESTIONS["__prompts__"][name]
-    assert (
-        f"at least {HOOK.MARGIN_MINUTES} more"
-        in QUESTIONS["__prompts__"]["execution_timeout_minutes"]
-    )
+        assert f"{most} characters" in prompts[name]
+    assert f"at least {HOOK.MARGIN_MINUTES} more" in prompts["execution_timeout_minutes"]
 
 
 def test_every_question_has_a_prompt_that_rich_shows_in_full() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import sys
 import tomllib
 from typing import Any
 
@@ -142,8 +143,10 @@ def test_free_text_comes_out_faithfully(bake: Bake) -> None:
 
 @pytest.mark.parametrize("count", range(1, 11))
 def test_there_are_as_many_checks_as_asked_for(bake: Bake, count: int) -> None:
-    source = bake(parallel_branch_count=str(count)).read("src/workflow/checks.py")
-    tree = ast.parse(source)
+    project = bake(parallel_branch_count=str(count))
+    project.run(sys.executable, "-m", "ruff", "check", "src")
+    project.run(sys.executable, "-m", "ruff", "format", "--check", "src")
+    tree = ast.parse(project.read("src/workflow/checks.py"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     (checks,) = (
         node.value

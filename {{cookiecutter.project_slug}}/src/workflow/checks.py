@@ -100,7 +100,7 @@ def fingerprint_content(items: list[WorkItem]) -> JsonObject:
 
     >>> item = WorkItem(id="w-1", data="a", priority=1, status="pending")
     >>> fingerprint_content([item])["sha256"][:12]
-    '91b0b0d0ea79'
+    '0eb5b8d6f81b'
     """
     content = canonical_json([item["data"] for item in items])
     return {"sha256": hashlib.sha256(content).hexdigest()}
@@ -118,17 +118,15 @@ def find_email_addresses(items: list[WorkItem]) -> JsonObject:
     >>> find_email_addresses([item])
     {'items': ['w-1']}
     """
-    return {
-        "items": [item["id"] for item in items if _EMAIL.search(canonical_json(item["data"]))]
-    }
+    return {"items": [item["id"] for item in items if _EMAIL.search(canonical_json(item["data"]))]}
 
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 8
 def find_control_characters(items: list[WorkItem]) -> JsonObject:
-    """Name the text items with characters that do not print, such as NUL or a lone surrogate.
+    r"""Name the text items with characters that do not print, such as NUL or a lone surrogate.
 
-    >>> item = WorkItem(id="w-1", data="a\\x00b", priority=1, status="pending")
+    >>> item = WorkItem(id="w-1", data="a\x00b", priority=1, status="pending")
     >>> find_control_characters([item])
     {'items': ['w-1']}
     """
