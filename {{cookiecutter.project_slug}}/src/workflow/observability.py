@@ -12,7 +12,8 @@ from aws_durable_execution_sdk_python.plugin import (
     OperationType,
 )
 
-logger = logging.getLogger("workflow")
+from workflow.models import InvalidInputError, parse_request
+from workflow.tenants import tenant_logger
 
 
 class ExecutionReport(DurableInstrumentationPlugin):
@@ -27,14 +28,12 @@ class ExecutionReport(DurableInstrumentationPlugin):
             for operation in info.operations.values()
             if operation.operation_type is not OperationType.EXECUTION
         ]
-        fields = info.execution_input if isinstance(info.execution_input, dict) else {}
-        logger.info(
+        _logger_of(info).info(
             "execution ended",
             extra={
                 "executionArn": info.execution_arn,
-                "tenantId": fields.get("tenantId"),
-                "workflowId": fields.get("workflowId"),
                 "executionStatus": info.status.value,
+                "errorType": info.error.type if info.error else None,
                 "durableOperations": len(operations),
                 "retries": sum(max((operation.attempt or 1) - 1, 0) for operation in operations),
             },
@@ -48,3 +47,10 @@ class ExecutionReportFactory:
         """Called by the SDK when an invocation starts."""
         del info
         return ExecutionReport()
+
+
+def _logger_of(info: InvocationEndInfo) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
+    try:
+        return tenant_logger(parse_request(info.execution_input))
+    except InvalidInputError:  # nothing of a refused event is repeated in the log
+        return logging.getLogger("workflow")
