@@ -22,8 +22,7 @@ FREE_TEXT = {  # question: least and most characters, an example
     "author_name": (1, 100, "Ada Lovelace"),
 }
 
-# What the execution needs beside the approval: the checks, the items, and their longest retry
-# delays (30 seconds each, in policies.py).
+# What the execution needs beside the approval: the checks, the items, and their retries.
 MARGIN_MINUTES = 10
 
 # Separators and joiners that written languages and emoji need, although they are not printable.
@@ -132,7 +131,12 @@ def repeat_command(answers, problems):
         for question, value in answers.items()
         if not question.startswith("_") and question not in problems
     ]
-    return shlex.join(["cookiecutter", str(answers.get("_template", ".")), *words])
+    where = [
+        str(answers.get("_template", ".")),
+        "--output-dir",
+        str(answers.get("_output_dir", ".")),
+    ]
+    return shlex.join([sys.executable, "-m", "cookiecutter", *where, *words])
 
 
 def main():

@@ -30,6 +30,12 @@ MEANINGS = {
     "TooManyRequestsException": "throttled: try again in a moment",
 }
 
+OUTCOMES = {
+    "CallbackSucceeded": "has been answered",
+    "CallbackFailed": "has been rejected",
+    "CallbackTimedOut": "has timed out",
+}
+
 
 class NoPendingApprovalError(Exception):
     """The execution does not wait for an answer; the message says why."""
@@ -40,19 +46,19 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ops.callback", description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=[*DECISIONS, "heartbeat"])
     parser.add_argument("--execution", required=True, help="the DurableExecutionArn")
-    parser.add_argument("--by", default=os.environ.get("USER"), help="who decides")
+    parser.add_argument("--by", help="who decides; you, if it is left out")
     parser.add_argument("--comment", help="why")
     parser.add_argument("--answer", help="the whole answer as JSON, instead of --by and --comment")
     options = parser.parse_args(arguments)
     if not options.execution:
         parser.error("--execution is empty: give the DurableExecutionArn (make: EXECUTION=arn:...)")
     try:
-        answer = build_answer(options)
+        answer = build_answer(options) if options.action in DECISIONS else ""
     except InvalidAnswerError as error:
         parser.error(f"nothing was sent: {error}")
     callback_id = "unknown"
     try:
-        client = boto3.client("lambda")
+        client = boto3.client("lambda", region_name=region_of(options.execution))
         callback_id = pending_callback(client, options.execution)
         send(client, options.action, callback_id, answer)
     except NoPendingApprovalError as error:
@@ -76,12 +82,18 @@ def build_answer(options: argparse.Namespace) -> str:
     Raises:
         InvalidAnswerError: the workflow would refuse it, or it contradicts the command.
     """
-    fields = {"decision": DECISIONS.get(options.action, "APPROVED")}
-    given = {"decidedBy": options.by, "comment": options.comment}
+    fields = {"decision": DECISIONS[options.action]}
+    given = {"decidedBy": options.by or os.environ.get("USER"), "comment": options.comment}
     answer: str = options.answer or json.dumps(fields | {k: v for k, v in given.items() if v})
     if parse_answer(answer).decision != fields["decision"]:
         raise InvalidAnswerError(f"the answer's decision is not {fields['decision']}")
     return answer
+
+
+def region_of(execution_arn: str) -> str | None:
+    """The Region in the ARN, or None for boto3's own choice if it is no ARN of AWS."""
+    parts = execution_arn.split(":")
+    return parts[3] if parts[0] == "arn" and len(parts) > 3 else None
 
 
 def pending_callback(client: Any, execution_arn: str) -> str:
@@ -97,13 +109,14 @@ def pending_callback(client: Any, execution_arn: str) -> str:
             if event["EventType"] == "CallbackStarted":
                 started[event["Id"]] = event["CallbackStartedDetails"]["CallbackId"]
             else:
-                ended[event["Id"]] = event["EventType"].removeprefix("Callback")
+                ended[event["Id"]] = OUTCOMES.get(event["EventType"], event["EventType"])
     for operation_id, callback_id in started.items():
         if operation_id not in ended:
             return callback_id
     if ended:
-        outcome = ", ".join(ended.values()).lower()
-        raise NoPendingApprovalError(f"this approval is over ({outcome}): nothing was sent")
+        raise NoPendingApprovalError(
+            f"nothing was sent: this approval {' and '.join(ended.values())}"
+        )
     raise NoPendingApprovalError("this execution has not asked for an approval yet, or never will")
 
 

@@ -99,8 +99,12 @@ def main(arguments: list[str] | None = None) -> int:
     with DurableFunctionTestRunner(handler, poll_interval=0.05, execution_timeout=A_DAY) as runner:
         arn = runner.run_async(json.dumps(event))
         if progress.invocations.get() is InvocationStatus.PENDING and options.answer != "timeout":
+            question = (
+                f"{event['workflowId']} of tenant {event['tenantId']} waits for the approval of "
+                f"{len(event['inputData']['items'])} items. Approve it? [y/n] "
+            )
             try:
-                answer(runner, arn, options.answer)
+                answer(runner, arn, options.answer, question)
             except (NoAnswerError, KeyboardInterrupt):
                 say("\nno answer: the execution is abandoned")
                 return 1
@@ -109,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def read_event(parser: argparse.ArgumentParser, path: Path, tenant: str) -> Any:
-    """Load the input; an event without a tenant gets one, as a deployed caller would set it."""
+    """Load the input; an event without a tenant gets one, on this machine only."""
     try:
         event = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -121,11 +125,11 @@ def read_event(parser: argparse.ArgumentParser, path: Path, tenant: str) -> Any:
     return event
 
 
-def answer(runner: DurableFunctionTestRunner, arn: str, how: str) -> None:
+def answer(runner: DurableFunctionTestRunner, arn: str, how: str, question: str) -> None:
     """Answer the pending approval, after asking at the terminal if need be."""
     callback_id = runner.wait_for_callback(arn, name=f"{CALLBACK_NAME} create callback id")
     while how == "ask":
-        sys.stderr.write("The workflow waits for an approval. Approve it? [y/n] ")
+        sys.stderr.write(question)
         sys.stderr.flush()
         line = sys.stdin.readline()
         if not line:
@@ -138,9 +142,10 @@ def answer(runner: DurableFunctionTestRunner, arn: str, how: str) -> None:
 
 def report(result: DurableFunctionTestResult, invocation_count: int) -> int:
     """Print the table of operations and the result; return the exit status."""
-    say(f"\n{'operation':<36} {'type':<9} {'status':<10} {'attempts':>8} {'seconds':>8}")
     rows = [row for operation in result.operations for row in table_rows(operation)]
-    say("\n".join(rows))
+    if rows:
+        say(f"\n{'operation':<36} {'type':<9} {'status':<10} {'attempts':>8} {'seconds':>8}")
+        say("\n".join(rows))
     say(f"{len(rows)} durable operations in {invocation_count} invocations")
     if result.result is None:
         error = result.error

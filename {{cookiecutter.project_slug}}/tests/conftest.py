@@ -11,8 +11,10 @@ from aws_durable_execution_sdk_python import state
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 
 from ops.local import environment
-from tests.execution import Execution, Start
+from tests.execution import Execution, FailItems, Start
+from workflow import data_processor
 from workflow.handler import handler as workflow_handler
+from workflow.models import ItemResult, WorkItem
 
 LambdaHandler = Callable[[Any, Any], Any]
 
@@ -44,3 +46,23 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     yield start_execution
     for runner in runners:
         runner.close()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture
+def fail_items(monkeypatch: pytest.MonkeyPatch) -> FailItems:
+    """Make the items whose data is in ``data`` raise ``error`` for a number of attempts."""
+
+    def install(error: Exception, *data: Any, attempts: int = 100) -> dict[str, int]:
+        calls: dict[str, int] = {}
+        process = data_processor.process_item
+
+        def failing(item: WorkItem) -> ItemResult:
+            calls[item["id"]] = calls.get(item["id"], 0) + 1
+            if item["data"] in data and calls[item["id"]] <= attempts:
+                raise error
+            return process(item)
+
+        monkeypatch.setattr(data_processor, "process_item", failing)
+        return calls
+
+    return install

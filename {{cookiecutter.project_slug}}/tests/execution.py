@@ -75,6 +75,7 @@ class Execution:
 
 
 Start = Callable[..., Execution]
+FailItems = Callable[..., dict[str, int]]
 
 
 def make_event(*items: Any) -> JsonObject:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
-import boto3  # noqa: TID251 - called in the submitter step only
 from aws_durable_execution_sdk_python import (
     CallbackExternalError,
     CallbackSubmitterError,
@@ -22,7 +20,7 @@ from aws_durable_execution_sdk_python import (
 )
 from aws_durable_execution_sdk_python.types import WaitForCallbackContext
 
-from workflow import policies
+from workflow import policies, steps
 from workflow.models import JsonObject, Plan, WorkflowRequest
 from workflow.settings import Settings
 
@@ -116,12 +114,9 @@ def request_approval(
             "tenantId": request.tenant_id,
             "items": len(request.items),
             "executionArn": execution_arn,
+            "answerWith": f"make approve EXECUTION={execution_arn}, or make reject",
         }
-        _sns().publish(
-            TopicArn=topic_arn,
-            Subject=f"Approval wanted: {request.workflow_id}",
-            Message=json.dumps(message),
-        )
+        steps.notify(topic_arn, f"Approval wanted: {request.workflow_id}", message)
     context.logger.info("approval requested", extra={"items": len(request.items)})
 
 
@@ -189,8 +184,3 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(fields) < len(pairs):
         raise ValueError("a key is given twice")
     return fields
-
-
-@cache
-def _sns() -> Any:
-    return boto3.client("sns")

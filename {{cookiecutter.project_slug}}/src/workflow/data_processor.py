@@ -32,8 +32,7 @@ def generate_work_items(items: list[Any]) -> list[WorkItem]:
 def process_item(item: WorkItem) -> ItemResult:
     """Process one item: replace the body with what your business does to it.
 
-    Raise ``ItemError`` if the item cannot be processed, ``TransientError`` if trying again may
-    help. The result is checkpointed: keep it small, and return keys instead of content.
+    The result is checkpointed: keep it small, and return keys instead of content.
 
     Raises:
         ItemError: there is nothing in the item to process.
@@ -53,7 +52,6 @@ def process_item(item: WorkItem) -> ItemResult:
 
 
 def aggregate(
-    item_count: int,
     outcomes: ItemOutcomes,
     checks_run: int,
     started_at: str,
@@ -65,7 +63,7 @@ def aggregate(
     return Metrics(
         itemsProcessed=succeeded + failed,
         itemsFailed=failed,
-        successRate=succeeded / item_count if succeeded + failed else None,
+        successRate=succeeded / (succeeded + failed) if succeeded + failed else None,
         checksRun=checks_run,
         startedAt=started_at,
         finishedAt=finished_at,

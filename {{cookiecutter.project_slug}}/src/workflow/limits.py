@@ -1,7 +1,7 @@
 """What one durable execution may hold, and the refusal of anything larger.
 
-The local runner enforces none of these limits, so they are checked here before any
-item is processed.
+The service would stop an execution that grows too large in the middle of its work, and the local
+runner would not notice: so they are checked here, before anything happens.
 """
 
 from __future__ import annotations

@@ -151,7 +151,7 @@ def parse_request(event: Any) -> WorkflowRequest:
     return WorkflowRequest(str(workflow_id), str(tenant_id), items or [])
 
 
-def output(
+def build_output(
     request: WorkflowRequest,
     execution_arn: str,
     status: Status,
@@ -160,7 +160,7 @@ def output(
     items: ItemOutcomes,
     metrics: Metrics,
 ) -> JsonObject:
-    """The workflow's result, as its caller reads it."""
+    """Put together the workflow's result, as its caller reads it."""
     return {
         "workflowId": request.workflow_id,
         "executionArn": execution_arn,
@@ -191,5 +191,5 @@ def json_type(value: Any) -> str:
 def _show(value: Any) -> str:
     """A short, one-line rendering of a refused value; only strings are quoted, and cut."""
     if value is None:
-        return "missing"
+        return "missing or null"
     return repr(value[:80]) if isinstance(value, str) else f"of type {json_type(value)}"

@@ -1,4 +1,4 @@
-"""The function's environment, parsed and cross-checked in one place.
+"""The function's environment, parsed and checked in one place.
 
 The initial step checkpoints the settings, so that an execution goes on with the numbers
 it started with, whatever the environment says by then.
@@ -17,7 +17,7 @@ _WHOLE_NUMBER = re.compile(r"\d{1,8}")
 
 
 class SettingsError(Exception):
-    """An environment variable is missing, malformed, or at odds with another."""
+    """An environment variable is missing or malformed."""
 
 
 class Settings(TypedDict):
@@ -54,12 +54,6 @@ def load(environment: Mapping[str, str]) -> Settings:
     )
     if settings["callback_timeout"] == 0:  # the service would wait for ever
         raise _error("CALLBACK_TIMEOUT", "0", "at least 1s")
-    if settings["callback_heartbeat"] >= settings["callback_timeout"]:
-        raise _error(
-            "CALLBACK_HEARTBEAT",
-            environment["CALLBACK_HEARTBEAT"],
-            f"shorter than CALLBACK_TIMEOUT ({environment['CALLBACK_TIMEOUT']}), or 0m for none",
-        )
     return settings
 
 

@@ -5,9 +5,13 @@ A step's result is checkpointed; when the execution is replayed, its body does n
 
 from __future__ import annotations
 
+import json
 import os
 from datetime import UTC, datetime
+from functools import cache
+from typing import Any
 
+import boto3
 from aws_durable_execution_sdk_python import StepContext, durable_step
 
 from workflow import data_processor, limits
@@ -49,7 +53,11 @@ def run_check(context: StepContext, name: str, check: Check, items: list[WorkIte
 
 @durable_step
 def process_item(context: StepContext, item: WorkItem) -> ItemResult:
-    """Process one item, and keep what came of it."""
+    """Process one item, and keep what came of it.
+
+    Calls to other systems belong here, around the pure function. Whatever is raised fails the
+    item; ``TransientError`` has the step tried again.
+    """
     result = data_processor.process_item(item)
     limits.require_checkpoint_size(result, f"the result of {item['id']}", ItemError)
     context.logger.info("item processed", extra={"itemId": item["id"]})
@@ -64,7 +72,6 @@ def aggregate_results(
     finished_at = _now()
     started_at = datetime.fromisoformat(plan["started_at"])
     metrics = data_processor.aggregate(
-        item_count=len(plan["items"]),
         outcomes=outcomes,
         checks_run=len(checks),
         started_at=_wire_time(started_at),
@@ -73,6 +80,16 @@ def aggregate_results(
     )
     context.logger.info("results aggregated", extra={"metrics": metrics})
     return metrics
+
+
+def notify(topic_arn: str, subject: str, message: JsonObject) -> None:
+    """Publish a message; called in the submitter step of the approval."""
+    _sns().publish(TopicArn=topic_arn, Subject=subject, Message=json.dumps(message, indent=2))
+
+
+@cache
+def _sns() -> Any:
+    return boto3.client("sns")
 
 
 def _now() -> datetime:

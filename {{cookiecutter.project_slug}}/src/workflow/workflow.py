@@ -10,22 +10,26 @@ from __future__ import annotations
 from aws_durable_execution_sdk_python import BatchResult, DurableContext, ParallelBranch
 from aws_durable_execution_sdk_python.concurrency.models import CompletionReason
 
-from workflow import limits, models, policies, steps
+from workflow import limits, policies, steps
 from workflow.callback_helper import Decision, await_approval
 from workflow.checks import CHECKS
 from workflow.data_processor import failed_item
 from workflow.models import (
     CheckResult,
+    ChecksFailedError,
     ItemOutcomes,
     ItemResult,
     JsonObject,
     Plan,
     Status,
+    TooManyItemsFailedError,
+    WorkflowRequest,
     WorkItem,
+    build_output,
 )
 
 
-def run(context: DurableContext, request: models.WorkflowRequest) -> JsonObject:
+def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     """Prepare, ask, check, process, aggregate."""
     limits.require_room(request, len(CHECKS))
     plan = context.step(steps.prepare_work(request), name="prepare-work", config=policies.ONCE)
@@ -37,7 +41,7 @@ def run(context: DurableContext, request: models.WorkflowRequest) -> JsonObject:
         name="aggregate-results",
         config=policies.ONCE,
     )
-    return models.output(
+    return build_output(
         request,
         context.execution_context.durable_execution_arn,
         status_of(approval.decision, approval.goes_on, outcomes),
@@ -69,7 +73,7 @@ def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
             results.append(CheckResult(name=name, result=item.result))
     if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
         failures = [f"{check['name']}: {check['error']}" for check in results if "error" in check]
-        raise models.ChecksFailedError(
+        raise ChecksFailedError(
             f"{len(failures)} of {len(names)} checks failed, "
             f"{plan['settings']['tolerated_check_failures']} tolerated: {'; '.join(failures)}"
         )
@@ -92,7 +96,7 @@ def process_items(context: DurableContext, plan: Plan) -> ItemOutcomes:
     ]
     if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
         reasons = "; ".join(f"{item['id']}: {item['error']}" for item in failed[:10])
-        raise models.TooManyItemsFailedError(
+        raise TooManyItemsFailedError(
             f"{len(failed)} of {len(items)} items failed, "
             f"{plan['settings']['tolerated_item_failure_percentage']} % tolerated, "
             f"{len(items) - batch.success_count - len(failed)} not processed: {reasons}"

@@ -1,4 +1,7 @@
-"""The same scenarios against a deployed stack: ``STACK_NAME=order-approvals make test``."""
+"""What only AWS can show, against a deployed stack: ``STACK_NAME=order-approvals make test``.
+
+Needs AWS_REGION, and permission to use the stack's function and its dead-letter queue.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,18 @@ pytestmark = [
 ]
 
 
-def start_in_cloud(client: Any, event: Any) -> str:
-    """Start an execution asynchronously; return its ARN."""
+def stack_output(name: str) -> str:
+    """A value that the stack has put out."""
     stack = boto3.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    value: str = outputs[name]
+    return value
+
+
+def start_in_cloud(client: Any, event: Any) -> str:
+    """Start an execution asynchronously; return its ARN."""
     response = client.invoke(
-        FunctionName=outputs["WorkflowAliasArn"],
+        FunctionName=stack_output("WorkflowAliasArn"),
         InvocationType="Event",
         DurableExecutionName=f"test-{uuid4().hex}",
         Payload=json.dumps(event).encode(),
@@ -74,11 +83,20 @@ def test_answered(action: str, status: str) -> None:
     assert json.loads(execution["Result"])["status"] == status
 
 
-def test_bad_input_fails_at_once() -> None:
+def test_a_failed_execution_leaves_its_event_in_the_dead_letter_queue() -> None:
     client = boto3.client("lambda")
-    arn = start_in_cloud(client, make_event("a") | {"tenantId": "../x"})
+    mark = uuid4().hex
+    arn = start_in_cloud(client, make_event(mark) | {"tenantId": "../x"})
 
     execution = wait_until_over(client, arn)
 
     assert execution["Status"] == "FAILED"
     assert "tenantId is '../x'" in execution["Error"]["ErrorMessage"]
+    queue, url = boto3.client("sqs"), stack_output("DeadLetterQueueUrl")
+    for _ in range(12):
+        response = queue.receive_message(QueueUrl=url, WaitTimeSeconds=10, MaxNumberOfMessages=10)
+        for message in response.get("Messages", []):
+            if mark in message["Body"]:  # the others are not ours to delete
+                queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                return
+    pytest.fail("the event did not arrive in the dead-letter queue within two minutes")

@@ -66,7 +66,7 @@ def test_an_answered_approval_is_not_answered_again(
     assert execution.output()["status"] == "REJECTED"
 
     assert callback.main(["approve", "--execution", execution.arn]) == 1
-    assert "this approval is over (failed): nothing was sent" in capsys.readouterr().err
+    assert "nothing was sent: this approval has been rejected" in capsys.readouterr().err
 
 
 def test_two_answers_race_and_one_wins(

@@ -51,7 +51,7 @@ def test_counts_what_happened() -> None:
     results = [process_item(item) for item in generate_work_items(["a", "b", "c"])]
     outcomes = ItemOutcomes(results, [FailedItem(id="work-item-4", error="x")])
 
-    metrics = aggregate(4, outcomes, 2, "s", "f", 1.5)
+    metrics = aggregate(outcomes, 2, "s", "f", 1.5)
 
     assert metrics["itemsProcessed"] == 4
     assert metrics["itemsFailed"] == 1
@@ -60,4 +60,4 @@ def test_counts_what_happened() -> None:
 
 
 def test_there_is_no_success_rate_without_items() -> None:
-    assert aggregate(0, ItemOutcomes([], []), 0, "s", "f", 0.0)["successRate"] is None
+    assert aggregate(ItemOutcomes([], []), 0, "s", "f", 0.0)["successRate"] is None

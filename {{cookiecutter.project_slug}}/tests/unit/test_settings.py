@@ -12,7 +12,7 @@ def test_the_template_gives_valid_settings() -> None:
     settings = load(environment())
 
     assert settings["callback_timeout"] == int(environment()["CALLBACK_TIMEOUT"][:-1]) * 60
-    assert settings["callback_heartbeat"] == 0
+    assert settings["callback_heartbeat"] == int(environment()["CALLBACK_HEARTBEAT"][:-1]) * 60
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_the_template_gives_valid_settings() -> None:
         ("CALLBACK_TIMEOUT", "60"),
         ("CALLBACK_TIMEOUT", "0m"),
         ("CALLBACK_HEARTBEAT", "1h"),
-        ("CALLBACK_HEARTBEAT", "99999999m"),
+        ("CALLBACK_HEARTBEAT", "999999999m"),
         ("CALLBACK_TIMEOUT_ACTION", "approve"),
     ],
 )

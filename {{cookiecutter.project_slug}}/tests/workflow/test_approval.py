@@ -10,7 +10,7 @@ import pytest
 from botocore.stub import ANY, Stubber
 
 from tests.execution import Start, make_event
-from workflow import callback_helper
+from workflow import steps
 
 
 def test_approved(start: Start) -> None:
@@ -57,7 +57,7 @@ def test_rejected_by_a_failed_callback(start: Start) -> None:
 @pytest.mark.parametrize(
     ("variables", "decision"),
     [
-        ({"CALLBACK_TIMEOUT": "1s"}, "TIMED_OUT"),
+        ({"CALLBACK_TIMEOUT": "1s", "CALLBACK_HEARTBEAT": "0m"}, "TIMED_OUT"),
         ({"CALLBACK_TIMEOUT": "60s", "CALLBACK_HEARTBEAT": "1s"}, "HEARTBEAT_LOST"),
     ],
 )
@@ -102,7 +102,7 @@ def sns(monkeypatch: pytest.MonkeyPatch) -> Stubber:
     client = boto3.client(
         "sns", region_name="us-east-1", aws_access_key_id="x", aws_secret_access_key="x"
     )
-    monkeypatch.setattr(callback_helper, "_sns", lambda: client)
+    monkeypatch.setattr(steps, "_sns", lambda: client)
     stubber = Stubber(client)
     stubber.activate()
     return stubber
@@ -135,6 +135,7 @@ def test_the_approvers_are_told_but_not_the_callback_id(
         "tenantId": "acme",
         "items": 2,
         "executionArn": execution.arn,
+        "answerWith": f"make approve EXECUTION={execution.arn}, or make reject",
     }
     lines = [str(vars(record)) for record in caplog.records if record.name == "workflow"]
     assert any("approval requested" in line for line in lines)

@@ -6,46 +6,25 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.execution import Start, make_event
+from tests.execution import FailItems, Start, make_event
 from workflow import data_processor
 from workflow.checks import CHECKS
 from workflow.limits import operations_needed
-from workflow.models import ItemResult, JsonObject, TransientError, WorkItem
+from workflow.models import ItemError, ItemResult, JsonObject, TransientError, WorkItem
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 
 
 def approve_and_finish(start: Start, event: JsonObject, **variables: str) -> JsonObject:
-    execution = start(event, **variables)
+    """The output of an execution that is approved and, unless it says so, fails for no item."""
+    execution = start(event, **{"TOLERATED_ITEM_FAILURE_PERCENTAGE": "100"} | variables)
     execution.approve()
     return execution.output()
-
-
-@pytest.fixture
-def fail_items(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, int]]:
-    """Make the items whose data is in ``data`` raise ``error`` for a number of attempts."""
-
-    def install(error: Exception, *data: Any, attempts: int = 100) -> dict[str, int]:
-        calls: dict[str, int] = {}
-        process = data_processor.process_item
-
-        def failing(item: WorkItem) -> ItemResult:
-            calls[item["id"]] = calls.get(item["id"], 0) + 1
-            if item["data"] in data and calls[item["id"]] <= attempts:
-                raise error
-            return process(item)
-
-        monkeypatch.setattr(data_processor, "process_item", failing)
-        return calls
-
-    return install
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EVENTS.iterdir()))
@@ -59,8 +38,10 @@ def test_every_event_runs(start: Start, name: str) -> None:
     assert output["metrics"]["itemsProcessed"] == len(event["inputData"]["items"])
 
 
-def test_the_output_names_every_check_and_item(start: Start) -> None:
-    output = approve_and_finish(start, make_event("a", {"sku": 7}, None))
+def test_the_output_names_every_check_and_item(start: Start, fail_items: FailItems) -> None:
+    fail_items(ItemError("out of stock"), "c")
+
+    output = approve_and_finish(start, make_event("a", {"sku": 7}, "c"))
 
     assert output["tenantId"] == "acme"
     assert output["status"] == "COMPLETED_WITH_FAILURES"
@@ -70,13 +51,12 @@ def test_the_output_names_every_check_and_item(start: Start) -> None:
         "work-item-1",
         "work-item-2",
     ]
-    assert output["mapResults"]["failedItems"] == [
-        {"id": "work-item-3", "error": "nothing to process: the item is null"}
-    ]
+    assert output["mapResults"]["failedItems"] == [{"id": "work-item-3", "error": "out of stock"}]
 
 
-def test_the_metrics_are_measured(start: Start) -> None:
-    execution = start(make_event("a", "b", "c", {}))
+def test_the_metrics_are_measured(start: Start, fail_items: FailItems) -> None:
+    fail_items(ItemError("out of stock"), "d")
+    execution = start(make_event(*"abcd"), TOLERATED_ITEM_FAILURE_PERCENTAGE="25")
     execution.approve()
     metrics = execution.output()["metrics"]
 
@@ -108,7 +88,7 @@ def test_no_items_is_fine(start: Start) -> None:
 
 
 def test_failures_within_the_tolerance_do_not_stop_the_others(
-    start: Start, fail_items: Callable[..., dict[str, int]]
+    start: Start, fail_items: FailItems
 ) -> None:
     fail_items(ValueError("broken"), "b", "d")
 
@@ -122,7 +102,7 @@ def test_failures_within_the_tolerance_do_not_stop_the_others(
 
 
 def test_failures_beyond_the_tolerance_fail_the_execution_and_name_the_items(
-    start: Start, fail_items: Callable[..., dict[str, int]]
+    start: Start, fail_items: FailItems
 ) -> None:
     fail_items(ValueError("broken"), "b", "d")
     execution = start(
@@ -137,9 +117,7 @@ def test_failures_beyond_the_tolerance_fail_the_execution_and_name_the_items(
     )
 
 
-def test_a_transient_error_is_tried_again(
-    start: Start, fail_items: Callable[..., dict[str, int]]
-) -> None:
+def test_a_transient_error_is_tried_again(start: Start, fail_items: FailItems) -> None:
     calls = fail_items(TransientError("try later"), "b", attempts=2)
     execution = start(make_event("a", "b", "c"))
     execution.approve()
@@ -151,7 +129,7 @@ def test_a_transient_error_is_tried_again(
 
 
 def test_a_transient_error_is_given_up_after_three_attempts(
-    start: Start, fail_items: Callable[..., dict[str, int]]
+    start: Start, fail_items: FailItems
 ) -> None:
     calls = fail_items(TransientError("try later"), "b")
 
@@ -161,9 +139,7 @@ def test_a_transient_error_is_given_up_after_three_attempts(
     assert output["mapResults"]["failedItems"] == [{"id": "work-item-2", "error": "try later"}]
 
 
-def test_a_permanent_error_is_not_tried_again(
-    start: Start, fail_items: Callable[..., dict[str, int]]
-) -> None:
+def test_a_permanent_error_is_not_tried_again(start: Start, fail_items: FailItems) -> None:
     calls = fail_items(KeyError("sku"), "b")
 
     output = approve_and_finish(start, make_event("a", "b", "c"))
