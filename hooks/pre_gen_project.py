@@ -59,7 +59,7 @@ def free_text(value, least, most, example):
                 f"expected one line of printable text, for example {example!r}; character "
                 f"{position} is U+{ord(character):04X} ({name})"
             )
-    for mark in ("{" + "{", "{" + "%", "{" + "#"):
+    for mark in ("{" + "{", "{" + "%", "{" + "#", "#" + "%"):
         if mark in value:
             return (
                 f"expected no {mark!r}, which Cookiecutter evaluates when the project is updated, "
@@ -88,10 +88,10 @@ def project_slug(value):
 def aws_region(value):
     """Check the form of a Region name; AWS knows which ones there are.
 
-    Valid: "us-east-1", "eu-central-2", "us-gov-west-1". Invalid: "us-east", "US-EAST-1",
-    "us-east-1a", "".
+    Valid: "us-east-1", "eu-central-2", "us-gov-west-1", "eusc-de-east-1". Invalid: "us-east",
+    "US-EAST-1", "us-east-1a", "".
     """
-    if re.fullmatch(r"[a-z]{2}(-[a-z]+){1,2}-[1-9]", value):
+    if re.fullmatch(r"[a-z]{2,4}(-[a-z]+){1,2}-[1-9]", value):
         return None
     return "expected the name of an AWS Region, for example us-east-1"
 

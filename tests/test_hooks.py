@@ -6,6 +6,7 @@ import json
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def test_text_is_fine(value: str) -> None:
         ("a {" + "{ b }" + "}", "Cookiecutter evaluates"),
         ("a {" + "% b", "Cookiecutter evaluates"),
         ("a {" + "# b", "Cookiecutter evaluates"),
+        ("#% if b", "Cookiecutter evaluates"),
     ],
 )
 def test_other_text_is_refused_with_its_reason(value: str, reason: str) -> None:
@@ -117,7 +119,7 @@ def test_other_slugs_are_refused(value: str) -> None:
     assert "for example order-approvals" in HOOK.project_slug(value)
 
 
-@pytest.mark.parametrize("value", ["us-east-1", "eu-central-2", "us-gov-west-1", "mx-central-1"])
+@pytest.mark.parametrize("value", ["us-east-1", "eu-central-2", "us-gov-west-1", "eusc-de-east-1"])
 def test_regions_are_fine(value: str) -> None:
     assert HOOK.aws_region(value) is None
 
@@ -203,7 +205,8 @@ def test_the_command_that_is_printed_works(tmp_path: Path) -> None:
     assert {f"{name}={value}" for name, value in fine.items()} < set(words)
     assert not any(word.startswith("parallel_branch_count") for word in words)
     subprocess.run([*words, "--no-input"], check=True)
-    assert STRANGE_TEXT in (tmp_path / "order-approvals" / "README.md").read_text(encoding="utf-8")
+    settings = (tmp_path / "order-approvals" / "pyproject.toml").read_text(encoding="utf-8")
+    assert tomllib.loads(settings)["project"]["description"] == STRANGE_TEXT
 
 
 @pytest.mark.parametrize("name", ["python_version", "architecture", "callback_timeout_action"])

@@ -95,7 +95,7 @@ def test_nothing_of_the_template_is_left(project: Project) -> None:
     answers = [value for value in project.answers.values() if value]
     for name in project.files():
         text = project.read(name)
-        for allowed in [*ALLOWED, STRANGE_TEXT, *answers]:
+        for allowed in [*ALLOWED, *answers]:
             text = text.replace(allowed, "")
         left = re.search(r"\{\{|\{%|\{#|^\s*#%|cookiecutter", text, re.M | re.I)
         assert not left, f"{name} has {left}"
@@ -132,13 +132,14 @@ def test_free_text_comes_out_faithfully(bake: Bake) -> None:
         project_name='It\'s "x" \\ #1', description=STRANGE_TEXT, author_name=STRANGE_TEXT
     )
     settings = tomllib.loads(project.read("pyproject.toml"))["project"]
-    readme = project.read("README.md").splitlines()
+    # In Markdown a backslash makes plain text of the character behind it.
+    readme = re.sub(r"\\([^\w\s])", r"\1", project.read("README.md")).splitlines()
 
     assert settings["description"] == STRANGE_TEXT
     assert settings["authors"] == [{"name": STRANGE_TEXT}]
     assert readme[0] == '# It\'s "x" \\ #1'
-    assert readme[2] == STRANGE_TEXT
-    assert readme[-1] == STRANGE_TEXT
+    assert readme[2] == f"Purpose: {STRANGE_TEXT}"
+    assert readme[-1] == f"Made by {STRANGE_TEXT}."
 
 
 @pytest.mark.parametrize("count", range(1, 11))

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
@@ -50,13 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--comment", help="why")
     parser.add_argument("--answer", help="the whole answer as JSON, instead of --by and --comment")
     options = parser.parse_args(arguments)
-    if not options.execution:
-        parser.error("--execution is empty: give the DurableExecutionArn (make: EXECUTION=arn:...)")
+    if not options.execution.startswith("arn:") and not os.environ.get("AWS_ENDPOINT_URL_LAMBDA"):
+        parser.error(
+            f"--execution is {options.execution!r}: give the DurableExecutionArn "
+            "(make: EXECUTION=arn:...)"
+        )
     try:
         answer = build_answer(options) if options.action in DECISIONS else ""
     except InvalidAnswerError as error:
         parser.error(f"nothing was sent: {error}")
-    callback_id = "unknown"
+    callback_id = ""
     try:
         client = boto3.client("lambda", region_name=region_of(options.execution))
         callback_id = pending_callback(client, options.execution)
@@ -65,15 +69,21 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        details = str(error).replace(callback_id, "...")  # the service may quote the secret
-        print(f"{MEANINGS.get(code, 'the service refused')} ({details})", file=sys.stderr)
+        meaning = MEANINGS.get(error.response["Error"]["Code"], "the service refused")
+        print(f"{meaning} ({without(callback_id, str(error))})", file=sys.stderr)
         return 1
-    except BotoCoreError as error:
-        print(f"cannot reach AWS: {error}", file=sys.stderr)
+    except (BotoCoreError, ValueError) as error:  # ValueError: an endpoint that is no address
+        print(f"cannot reach AWS: {without(callback_id, str(error))}", file=sys.stderr)
         return 1
     print(f"{options.action}: accepted", file=sys.stderr)
     return 0
+
+
+def without(callback_id: str, text: str) -> str:
+    """The text without the callback id, which errors quote as it is and as part of an address."""
+    for secret in filter(None, (callback_id, quote(callback_id, safe=""))):
+        text = text.replace(secret, "...")
+    return text
 
 
 def build_answer(options: argparse.Namespace) -> str:
@@ -87,13 +97,13 @@ def build_answer(options: argparse.Namespace) -> str:
     answer: str = options.answer or json.dumps(fields | {k: v for k, v in given.items() if v})
     if parse_answer(answer).decision != fields["decision"]:
         raise InvalidAnswerError(f"the answer's decision is not {fields['decision']}")
-    return answer
+    return json.dumps(json.loads(answer))  # in ASCII, whatever the terminal has put in
 
 
 def region_of(execution_arn: str) -> str | None:
     """The Region in the ARN, or None for boto3's own choice if it is no ARN of AWS."""
     parts = execution_arn.split(":")
-    return parts[3] if parts[0] == "arn" and len(parts) > 3 else None
+    return parts[3] or None if parts[0] == "arn" and len(parts) > 3 else None
 
 
 def pending_callback(client: Any, execution_arn: str) -> str:
@@ -107,7 +117,7 @@ def pending_callback(client: Any, execution_arn: str) -> str:
     for event in history(client, execution_arn):
         if event.get("Name") == f"{CALLBACK_NAME} create callback id":
             if event["EventType"] == "CallbackStarted":
-                started[event["Id"]] = event["CallbackStartedDetails"]["CallbackId"]
+                started[event["Id"]] = event["CallbackStartedDetails"].get("CallbackId", "")
             else:
                 ended[event["Id"]] = OUTCOMES.get(event["EventType"], event["EventType"])
     for operation_id, callback_id in started.items():

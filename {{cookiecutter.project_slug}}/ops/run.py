@@ -29,6 +29,7 @@ from aws_durable_execution_sdk_python_testing import (
     DurableFunctionTestResult,
     DurableFunctionTestRunner,
 )
+from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 from aws_durable_execution_sdk_python_testing.runner import Operation, StepOperation
 
 from ops.local import environment
@@ -105,6 +106,8 @@ def main(arguments: list[str] | None = None) -> int:
             )
             try:
                 answer(runner, arn, options.answer, question)
+            except ResourceNotFoundException:
+                say("too late: the approval is over")
             except (NoAnswerError, KeyboardInterrupt):
                 say("\nno answer: the execution is abandoned")
                 return 1
@@ -118,7 +121,7 @@ def read_event(parser: argparse.ArgumentParser, path: Path, tenant: str) -> Any:
         event = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         parser.error(f"cannot read the event: {error}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         parser.error(f"{path} is not JSON: {error}")
     if isinstance(event, dict):
         event.setdefault("tenantId", tenant)
@@ -152,7 +155,7 @@ def report(result: DurableFunctionTestResult, invocation_count: int) -> int:
         say(f"FAILED {error.type}: {error.message}" if error else "FAILED")
         return 1
     output: JsonObject = json.loads(result.result)
-    print(json.dumps(output, indent=2, ensure_ascii=False))
+    print(json.dumps(output, indent=2))
     return 0 if output["status"] in {Status.COMPLETED, Status.COMPLETED_WITH_FAILURES} else 1
 
 

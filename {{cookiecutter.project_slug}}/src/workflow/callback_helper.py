@@ -131,7 +131,7 @@ def parse_answer(answer: str | None) -> Approval:
     """
     try:
         fields = json.loads(answer or "", object_pairs_hook=_unique_keys)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InvalidAnswerError(f"the answer is not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise InvalidAnswerError('the answer is not an object, expected {"decision": "APPROVED"}')

@@ -167,17 +167,16 @@ def measure_depth(items: list[WorkItem]) -> JsonObject:
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 10
 def summarize_numbers(items: list[WorkItem]) -> JsonObject:
-    """Count the items that are numbers, with their smallest, largest and sum.
+    """Count the items that are numbers, with the smallest and the largest.
 
     >>> summarize_numbers([WorkItem(id="w-1", data=2, priority=1, status="pending")])
-    {'count': 1, 'min': 2, 'max': 2, 'sum': 2}
+    {'count': 1, 'min': 2, 'max': 2}
     """
     numbers = [item["data"] for item in items if json_type(item["data"]) == "number"]
     return {
         "count": len(numbers),
         "min": min(numbers, default=None),
         "max": max(numbers, default=None),
-        "sum": sum(numbers),
     }
 
 

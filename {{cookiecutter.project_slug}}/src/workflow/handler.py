@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
@@ -11,6 +12,10 @@ from workflow import workflow
 from workflow.models import JsonObject, parse_request
 from workflow.observability import ExecutionReportFactory
 from workflow.tenants import tenant_logger
+
+# LogLevel is the workflow's: at DEBUG these would log every checkpoint, with the callback id.
+for name in ("aws_durable_execution_sdk_python", "boto3", "botocore", "urllib3"):
+    logging.getLogger(name).setLevel(logging.INFO)
 
 PLUGINS: list[DurableInstrumentationPluginFactory] = [ExecutionReportFactory()]
 

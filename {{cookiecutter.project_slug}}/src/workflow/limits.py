@@ -7,10 +7,12 @@ runner would not notice: so they are checked here, before anything happens.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from workflow.data_processor import generate_work_items
-from workflow.models import InvalidInputError, WorkflowRequest
+from workflow.models import InvalidInputError, ItemError, WorkflowRequest
 
 MAX_OPERATIONS = 3_000
 """Durable operations in one execution; a hard limit.
@@ -26,6 +28,10 @@ The service takes 262,144 bytes (Lambda API reference, SendDurableExecutionCallb
 256 KB, read 2026-11-22; newer service models say 1 MB, the smaller number is safe with both).
 The difference leaves room for what the SDK writes around the value.
 """
+
+
+MAX_ERROR_CHARACTERS = 1_000
+"""Characters of an error message: it is checkpointed with the step, its item and the batch."""
 
 
 def operations_needed(item_count: int, branch_count: int) -> int:
@@ -75,3 +81,24 @@ def require_checkpoint_size(value: Any, what: str, error: type[Exception]) -> No
             f"{what} takes {size} bytes as JSON; a checkpoint holds {MAX_CHECKPOINT_BYTES}: "
             "pass references (for example S3 keys) instead of content"
         )
+
+
+@contextmanager
+def short_errors() -> Iterator[None]:
+    """Cut the message of whatever is raised; its type, and with it the retries, stay.
+
+    An error that no checkpoint can hold would fail the execution instead of its item.
+
+    Raises:
+        ItemError: in the place of an error whose message cannot be cut.
+    """
+    try:
+        yield
+    except Exception as error:
+        text = str(error)
+        if len(text) > MAX_ERROR_CHARACTERS:
+            error.args = (text[:MAX_ERROR_CHARACTERS],)
+            if len(str(error)) > MAX_ERROR_CHARACTERS:
+                name = type(error).__name__
+                raise ItemError(f"{name}: {text[:MAX_ERROR_CHARACTERS]}") from None
+        raise

@@ -6,6 +6,7 @@ What a step returns is checkpointed as JSON, so it is described by a ``TypedDict
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,8 @@ JsonObject: TypeAlias = dict[str, Any]
 
 WORKFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TENANT_ID = re.compile(r"[a-z0-9]{3,24}")
+MAX_DEPTH = 100
+"""Levels of nesting of an item; Python's own JSON stops at about 1,000."""
 
 
 class InvalidInputError(Exception):
@@ -146,9 +149,34 @@ def parse_request(event: Any) -> WorkflowRequest:
         problems.append(f"inputData is {_show(input_data)}, expected an object with a list 'items'")
     elif not isinstance(items, list):
         problems.append(f"inputData.items is {_show(items)}, expected a list")
+    else:
+        problems += _problems_inside(items)
     if problems:
         raise InvalidInputError("; ".join(problems))
     return WorkflowRequest(str(workflow_id), str(tenant_id), items or [])
+
+
+def _problems_inside(items: list[Any]) -> list[str]:
+    """Find what json.loads lets pass and not every JSON reader does; without recursion."""
+    for index, item in enumerate(items):
+        pending = [(item, 1)]
+        while pending:
+            value, depth = pending.pop()
+            if isinstance(value, dict | list):
+                if depth > MAX_DEPTH:
+                    return [f"inputData.items[{index}] is nested more than {MAX_DEPTH} levels deep"]
+                children = value.values() if isinstance(value, dict) else value
+                pending += [(child, depth + 1) for child in children]
+            elif json_type(value) == "number" and not _is_double(value):
+                return [f"inputData.items[{index}] has a number that does not fit into a double"]
+    return []
+
+
+def _is_double(number: int | float) -> bool:
+    try:
+        return math.isfinite(float(number))
+    except OverflowError:
+        return False
 
 
 def build_output(

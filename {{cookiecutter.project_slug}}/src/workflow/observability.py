@@ -52,5 +52,5 @@ class ExecutionReportFactory:
 def _logger_of(info: InvocationEndInfo) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
     try:
         return tenant_logger(parse_request(info.execution_input))
-    except InvalidInputError:  # nothing of a refused event is repeated in the log
+    except InvalidInputError:  # a refused event has no tenant
         return logging.getLogger("workflow")

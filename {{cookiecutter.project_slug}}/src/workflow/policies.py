@@ -43,22 +43,18 @@ RETRY_TRANSIENT = StepConfig(retry_strategy=_RETRY_TRANSIENT, serdes=_JSON)
 """For steps that may call other systems: three attempts."""
 
 
+CHECKS = ParallelConfig(
+    completion_config=CompletionConfig(tolerated_failure_percentage=100), item_serdes=_JSON
+)
+"""All branches at once, and each to its end: the workflow judges when it knows every outcome."""
+
+
 def approval(settings: Settings) -> WaitForCallbackConfig:
     """Waits for one answer, and retries asking for it; timeouts of 0 would mean none."""
     return WaitForCallbackConfig(
         timeout=Duration(seconds=settings["callback_timeout"]),
         heartbeat_timeout=Duration(seconds=settings["callback_heartbeat"]),
         retry_strategy=_RETRY_TRANSIENT,
-    )
-
-
-def checks(settings: Settings) -> ParallelConfig:
-    """All branches at once; stops when more fail than the stack tolerates."""
-    return ParallelConfig(
-        completion_config=CompletionConfig(
-            tolerated_failure_count=settings["tolerated_check_failures"]
-        ),
-        item_serdes=_JSON,
     )
 
 

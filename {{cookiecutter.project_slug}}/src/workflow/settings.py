@@ -12,7 +12,7 @@ from typing import Literal, TypedDict, cast, get_args
 
 TimeoutAction = Literal["reject", "continue", "fail"]
 
-_DURATION = re.compile(r"(\d{1,8})([sm])")
+_DURATION = re.compile(r"(\d{1,8}(?:\.\d+)?)([sm])")
 _WHOLE_NUMBER = re.compile(r"\d{1,8}")
 
 
@@ -45,15 +45,15 @@ def load(environment: Mapping[str, str]) -> Settings:
         callback_timeout=_duration(environment, "CALLBACK_TIMEOUT"),
         callback_heartbeat=_duration(environment, "CALLBACK_HEARTBEAT"),
         callback_timeout_action=cast("TimeoutAction", action),
-        map_max_concurrency=_whole_number(environment, "MAP_MAX_CONCURRENCY"),
-        tolerated_check_failures=_whole_number(environment, "TOLERATED_CHECK_FAILURES"),
+        map_max_concurrency=_whole_number(environment, "MAP_MAX_CONCURRENCY", 1, 100),
+        tolerated_check_failures=_whole_number(environment, "TOLERATED_CHECK_FAILURES", 0, 10),
         tolerated_item_failure_percentage=_whole_number(
-            environment, "TOLERATED_ITEM_FAILURE_PERCENTAGE"
+            environment, "TOLERATED_ITEM_FAILURE_PERCENTAGE", 0, 100
         ),
         approval_topic_arn=environment.get("APPROVAL_TOPIC_ARN", ""),
     )
     if settings["callback_timeout"] == 0:  # the service would wait for ever
-        raise _error("CALLBACK_TIMEOUT", "0", "at least 1s")
+        raise _error("CALLBACK_TIMEOUT", environment["CALLBACK_TIMEOUT"], "at least 1s")
     return settings
 
 
@@ -62,13 +62,13 @@ def _duration(environment: Mapping[str, str], name: str) -> int:
     match = _DURATION.fullmatch(value)
     if not match:
         raise _error(name, value, "seconds or minutes such as 90s or 60m")
-    return int(match[1]) * (60 if match[2] == "m" else 1)
+    return int(float(match[1]) * (60 if match[2] == "m" else 1))
 
 
-def _whole_number(environment: Mapping[str, str], name: str) -> int:
+def _whole_number(environment: Mapping[str, str], name: str, least: int, most: int) -> int:
     value = environment.get(name, "")
-    if not _WHOLE_NUMBER.fullmatch(value):
-        raise _error(name, value, "a whole number such as 10")
+    if not _WHOLE_NUMBER.fullmatch(value) or not least <= int(value) <= most:
+        raise _error(name, value, f"a whole number from {least} to {most}")
     return int(value)
 
 

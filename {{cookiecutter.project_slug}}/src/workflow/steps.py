@@ -45,7 +45,8 @@ def prepare_work(context: StepContext, request: WorkflowRequest) -> Plan:
 @durable_step
 def run_check(context: StepContext, name: str, check: Check, items: list[WorkItem]) -> JsonObject:
     """Run one check over all items."""
-    result = check(items)
+    with limits.short_errors():
+        result = check(items)
     limits.require_checkpoint_size(result, f"the result of {name}", ItemError)
     context.logger.info("check done", extra={"check": name})
     return result
@@ -58,7 +59,8 @@ def process_item(context: StepContext, item: WorkItem) -> ItemResult:
     Calls to other systems belong here, around the pure function. Whatever is raised fails the
     item; ``TransientError`` has the step tried again.
     """
-    result = data_processor.process_item(item)
+    with limits.short_errors():
+        result = data_processor.process_item(item)
     limits.require_checkpoint_size(result, f"the result of {item['id']}", ItemError)
     context.logger.info("item processed", extra={"itemId": item["id"]})
     return result

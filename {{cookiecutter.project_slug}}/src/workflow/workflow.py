@@ -11,7 +11,7 @@ from aws_durable_execution_sdk_python import BatchResult, DurableContext, Parall
 from aws_durable_execution_sdk_python.concurrency.models import CompletionReason
 
 from workflow import limits, policies, steps
-from workflow.callback_helper import Decision, await_approval
+from workflow.callback_helper import Approval, Decision, await_approval
 from workflow.checks import CHECKS
 from workflow.data_processor import failed_item
 from workflow.models import (
@@ -44,7 +44,7 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     return build_output(
         request,
         context.execution_context.durable_execution_arn,
-        status_of(approval.decision, approval.goes_on, outcomes),
+        status_of(approval, checks, outcomes),
         approval.to_wire(),
         checks,
         outcomes,
@@ -61,21 +61,20 @@ def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
     batch: BatchResult[JsonObject] = context.parallel(
         [_branch(name, plan["items"]) for name in CHECKS],
         name="run-checks",
-        config=policies.checks(plan["settings"]),
+        config=policies.CHECKS,
     )
-    names = list(CHECKS)
-    results: list[CheckResult] = []
-    for item in batch.all:
-        name = names[item.index]
-        if item.error is not None:
-            results.append(CheckResult(name=name, error=item.error.message or "no reason given"))
-        elif item.result is not None:
-            results.append(CheckResult(name=name, result=item.result))
-    if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
-        failures = [f"{check['name']}: {check['error']}" for check in results if "error" in check]
+    results = [
+        CheckResult(name=name, error=item.error.message or "no reason given")
+        if item.error
+        else CheckResult(name=name, result=item.result or {})
+        for name, item in zip(CHECKS, batch.all, strict=True)
+    ]
+    failures = [f"{check['name']}: {check['error']}" for check in results if "error" in check]
+    tolerated = plan["settings"]["tolerated_check_failures"]
+    if len(failures) > tolerated:
         raise ChecksFailedError(
-            f"{len(failures)} of {len(names)} checks failed, "
-            f"{plan['settings']['tolerated_check_failures']} tolerated: {'; '.join(failures)}"
+            f"{len(failures)} of {len(results)} checks failed, {tolerated} tolerated: "
+            f"{'; '.join(failures)}"
         )
     return results
 
@@ -99,16 +98,19 @@ def process_items(context: DurableContext, plan: Plan) -> ItemOutcomes:
         raise TooManyItemsFailedError(
             f"{len(failed)} of {len(items)} items failed, "
             f"{plan['settings']['tolerated_item_failure_percentage']} % tolerated, "
-            f"{len(items) - batch.success_count - len(failed)} not processed: {reasons}"
+            f"{batch.started_count} left in progress, "
+            f"{len(items) - batch.total_count} not started: {reasons}"
         )
     return ItemOutcomes(batch.get_results(), failed)
 
 
-def status_of(decision: Decision, goes_on: bool, outcomes: ItemOutcomes) -> Status:
+def status_of(approval: Approval, checks: list[CheckResult], outcomes: ItemOutcomes) -> Status:
     """How the workflow has ended, as its output says it."""
-    if goes_on:
-        return Status.COMPLETED_WITH_FAILURES if outcomes.failed else Status.COMPLETED
-    return Status.REJECTED if decision is Decision.REJECTED else Status.TIMED_OUT
+    if not approval.goes_on:
+        return Status.REJECTED if approval.decision is Decision.REJECTED else Status.TIMED_OUT
+    if outcomes.failed or any("error" in check for check in checks):
+        return Status.COMPLETED_WITH_FAILURES
+    return Status.COMPLETED
 
 
 def _branch(name: str, items: list[WorkItem]) -> ParallelBranch[JsonObject]:

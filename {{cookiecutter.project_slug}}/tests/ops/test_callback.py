@@ -109,6 +109,26 @@ def test_an_unknown_execution(capsys: pytest.CaptureFixture[str]) -> None:
     assert "there is no such execution" in capsys.readouterr().err
 
 
+def test_the_callback_id_is_in_no_error() -> None:
+    text = callback.without("a+b/c=", "POST /callbacks/a%2Bb%2Fc%3D/succeed failed for a+b/c=")
+
+    assert text == "POST /callbacks/.../succeed failed for ..."
+
+
+@pytest.mark.parametrize("arn", ["arn:aws:lambda::1:x", "arn:aws:lambda:eu-west-1:1:x"])
+def test_the_region_is_that_of_the_execution(arn: str) -> None:
+    assert callback.region_of(arn) == (arn.split(":")[3] or None)
+
+
+def test_an_endpoint_that_is_no_address(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", "localhost:9000")
+
+    assert callback.main(["approve", "--execution", "arn:aws:lambda:eu-west-1:1:x"]) == 1
+    assert "cannot reach AWS" in capsys.readouterr().err
+
+
 def test_no_execution_given(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         callback.main(["approve", "--execution", ""])

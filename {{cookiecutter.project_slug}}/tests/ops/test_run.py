@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +77,25 @@ def test_nobody_to_ask(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
 
     assert exit_.value.code == 2
     assert "give --answer approve, reject or timeout" in capsys.readouterr().err
+
+
+def test_the_person_is_too_late(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = environment() | {"CALLBACK_TIMEOUT": "1s", "CALLBACK_TIMEOUT_ACTION": "reject"}
+    monkeypatch.setattr(run, "environment", lambda: variables)
+
+    class Slow(Terminal):
+        def readline(self, *arguments: Any) -> Any:
+            time.sleep(1.5)
+            return super().readline(*arguments)
+
+    monkeypatch.setattr("sys.stdin", Slow("y\n"))
+
+    assert run.main([]) == 1
+    printed = capsys.readouterr()
+    assert "too late: the approval is over" in printed.err
+    assert json.loads(printed.out)["status"] == "TIMED_OUT"
 
 
 def test_the_person_leaves(

@@ -43,6 +43,7 @@ def test_reads_a_rejection() -> None:
         '{"decision": "APPROVED", "decidedBy": 7}',
         '{"decision": "APPROVED", "comment": "' + "x" * 1001 + '"}',
         '{"decision": "APPROVED"',
+        "[" * 100_000,
     ],
 )
 def test_anything_else_is_refused(answer: str | None) -> None:
@@ -52,7 +53,9 @@ def test_anything_else_is_refused(answer: str | None) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("data", [None, "", "{", '{"decision": "APPROVED", "decidedBy": "ada"}'])
+@pytest.mark.parametrize(
+    "data", [None, "", "{", "[" * 100_000, '{"decision": "APPROVED", "decidedBy": "ada"}']
+)
 def test_a_failed_callback_never_approves(data: str | None) -> None:
     approval = parse_rejection("out of budget", data)
 

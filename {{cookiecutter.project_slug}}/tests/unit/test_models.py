@@ -10,6 +10,18 @@ from tests.execution import make_event
 from workflow.models import InvalidInputError, parse_request
 
 
+def nested(levels: int) -> Any:
+    """Lists within lists."""
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_deep_nesting_is_fine_up_to_the_limit() -> None:
+    assert parse_request(make_event(nested(100))).items == [nested(100)]
+
+
 def test_unknown_keys_are_ignored() -> None:
     request = parse_request(make_event("a") | {"startTime": 1, "metadata": {}})
 
@@ -34,6 +46,10 @@ def test_unknown_keys_are_ignored() -> None:
         (make_event() | {"inputData": []}, "inputData is of type array"),
         (make_event() | {"inputData": {}}, "inputData.items is missing or null, expected a list"),
         (make_event() | {"inputData": {"items": "abc"}}, "inputData.items is 'abc'"),
+        (make_event("a", {"b": float("inf")}), "inputData.items[1] has a number that does not fit"),
+        (make_event([float("nan")]), "inputData.items[0] has a number that does not fit"),
+        (make_event(10**400), "inputData.items[0] has a number that does not fit"),
+        (make_event(nested(101)), "inputData.items[0] is nested more than 100 levels deep"),
     ],
 )
 def test_says_what_is_wrong_and_where(event: Any, message: str) -> None:

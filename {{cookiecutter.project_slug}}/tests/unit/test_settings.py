@@ -20,6 +20,8 @@ def test_the_template_gives_valid_settings() -> None:
     [
         ("MAP_MAX_CONCURRENCY", ""),
         ("MAP_MAX_CONCURRENCY", "1e3"),
+        ("MAP_MAX_CONCURRENCY", "0"),
+        ("TOLERATED_ITEM_FAILURE_PERCENTAGE", "101"),
         ("TOLERATED_CHECK_FAILURES", "-1"),
         ("TOLERATED_ITEM_FAILURE_PERCENTAGE", "5%"),
         ("CALLBACK_TIMEOUT", "60"),

@@ -38,6 +38,6 @@ def test_a_wrong_setting_is_named(start: Start) -> None:
     _, message = execution.error()
 
     assert message == (
-        "environment variable MAP_MAX_CONCURRENCY is 'many', expected a whole number such as 10"
+        "environment variable MAP_MAX_CONCURRENCY is 'many', expected a whole number from 1 to 100"
     )
     assert execution.result.get_step("prepare-work").attempt == 1

@@ -112,7 +112,7 @@ def test_failures_beyond_the_tolerance_fail_the_execution_and_name_the_items(
 
     assert execution.error() == (
         "TooManyItemsFailedError",
-        "2 of 4 items failed, 49 % tolerated, 0 not processed: "
+        "2 of 4 items failed, 49 % tolerated, 0 left in progress, 0 not started: "
         "work-item-2: broken; work-item-4: broken",
     )
 
@@ -161,6 +161,17 @@ def test_a_result_that_no_checkpoint_can_hold_fails_its_item(
     assert "the result of work-item-1 takes 300012 bytes" in error
 
 
+def test_an_error_that_no_checkpoint_can_hold_fails_its_item_alone(
+    start: Start, fail_items: FailItems
+) -> None:
+    calls = fail_items(ValueError("x" * 300_000), "b")
+
+    output = approve_and_finish(start, make_event("a", "b", "c"))
+
+    assert calls == {"work-item-1": 1, "work-item-2": 1, "work-item-3": 1}
+    assert output["mapResults"]["failedItems"] == [{"id": "work-item-2", "error": "x" * 500}]
+
+
 def test_no_more_items_at_a_time_than_the_stack_allows(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +216,7 @@ def test_a_check_that_fails_can_be_tolerated(start: Start, monkeypatch: pytest.M
 
     output = approve_and_finish(start, make_event("a"), TOLERATED_CHECK_FAILURES="1")
 
-    assert output["status"] == "COMPLETED"
+    assert output["status"] == "COMPLETED_WITH_FAILURES"
     assert output["parallelResults"][-1]["name"] == name
     assert "division" in output["parallelResults"][-1]["error"]
 
