@@ -71,9 +71,13 @@ def aggregate(
     )
 
 
-def failed_item(item: WorkItem, message: str | None) -> FailedItem:
-    """Describe an item that failed; the reason is cut to 500 characters."""
-    return FailedItem(id=item["id"], error=(message or "no reason given")[:500])
+def failed_items(failures: list[tuple[WorkItem, str | None]]) -> list[FailedItem]:
+    """Describe the items that failed; the more there are, the shorter are the reasons."""
+    longest = min(500, 100_000 // max(1, len(failures)))
+    return [
+        FailedItem(id=item["id"], error=(message or "no reason given")[:longest])
+        for item, message in failures
+    ]
 
 
 def is_empty(data: Any) -> bool:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from workflow.data_processor import generate_work_items
-from workflow.models import InvalidInputError, ItemError, WorkflowRequest
+from workflow.models import InvalidInputError, ItemError, JsonObject, WorkflowRequest
 
 MAX_OPERATIONS = 3_000
 """Durable operations in one execution; a hard limit.
@@ -22,11 +22,11 @@ maximum 3,000), read 2026-11-22.
 """
 
 MAX_CHECKPOINT_BYTES = 250_000
-"""Bytes of JSON that a step of this workflow may return.
+"""Bytes of JSON that a step, or the workflow itself, may return.
 
-The service takes 262,144 bytes (Lambda API reference, SendDurableExecutionCallbackSuccess,
-256 KB, read 2026-11-22; newer service models say 1 MB, the smaller number is safe with both).
-The difference leaves room for what the SDK writes around the value.
+The service takes 262,144 bytes (Lambda API reference, GetDurableExecution and
+SendDurableExecutionCallbackSuccess, 256 KB, read 2026-11-22; newer service models say 1 MB, the
+smaller number is safe with both). The difference leaves room for what is written around the value.
 """
 
 
@@ -75,12 +75,27 @@ def require_checkpoint_size(value: Any, what: str, error: type[Exception]) -> No
         what: the value's name in the message, for example ``"inputData.items"``.
         error: the exception to raise; it decides whether a step is retried.
     """
-    size = len(json.dumps(value))
+    size = json_size(value)
     if size > MAX_CHECKPOINT_BYTES:
         raise error(
             f"{what} takes {size} bytes as JSON; a checkpoint holds {MAX_CHECKPOINT_BYTES}: "
             "pass references (for example S3 keys) instead of content"
         )
+
+
+def fit_output(output: JsonObject) -> JsonObject:
+    """Leave the results of the items out of an output that would be too large to return.
+
+    Counts, failed items and metrics stay; the history of the execution has the results.
+    """
+    if json_size(output) > MAX_CHECKPOINT_BYTES:
+        output["mapResults"]["results"] = None
+    return output
+
+
+def json_size(value: Any) -> int:
+    """Bytes of the value as the SDK writes it: JSON in ASCII."""
+    return len(json.dumps(value))
 
 
 @contextmanager

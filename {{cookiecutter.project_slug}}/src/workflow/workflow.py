@@ -13,7 +13,7 @@ from aws_durable_execution_sdk_python.concurrency.models import CompletionReason
 from workflow import limits, policies, steps
 from workflow.callback_helper import Approval, Decision, await_approval
 from workflow.checks import CHECKS
-from workflow.data_processor import failed_item
+from workflow.data_processor import failed_items
 from workflow.models import (
     CheckResult,
     ChecksFailedError,
@@ -41,7 +41,7 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
         name="aggregate-results",
         config=policies.ONCE,
     )
-    return build_output(
+    output = build_output(
         request,
         context.execution_context.durable_execution_arn,
         status_of(approval, checks, outcomes),
@@ -50,6 +50,7 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
         outcomes,
         metrics,
     )
+    return limits.fit_output(output)
 
 
 def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
@@ -89,10 +90,9 @@ def process_items(context: DurableContext, plan: Plan) -> ItemOutcomes:
     batch: BatchResult[ItemResult] = context.map(
         items, _process_item, name="process-items", config=policies.items(plan["settings"])
     )
-    failed = [
-        failed_item(items[item.index], item.error.message if item.error else None)
-        for item in batch.failed()
-    ]
+    failed = failed_items(
+        [(items[item.index], item.error.message if item.error else None) for item in batch.failed()]
+    )
     if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
         reasons = "; ".join(f"{item['id']}: {item['error']}" for item in failed[:10])
         raise TooManyItemsFailedError(
