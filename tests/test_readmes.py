@@ -149,7 +149,7 @@ def test_the_commands_of_the_project_without_make(bake: Bake, tmp_path: Path) ->
     env["PATH"] = str(tmp_path / "tools")
     section = project.read("README.md").split("## Without make")[1]
     commands = re.findall(r"^\|[^|]*\| `([^`]*)` \|$", section, re.M)
-    assert len(commands) == 11
+    assert len(commands) == 10
 
     for command in commands:
         if "arn:aws" not in command:
