@@ -21,6 +21,9 @@ Source: Lambda developer guide, "Monitoring durable functions" (DurableExecution
 maximum 3,000), read 2026-11-22.
 """
 
+MAX_ATTEMPTS = 3
+"""Attempts of a step that is retried, the first included."""
+
 MAX_CHECKPOINT_BYTES = 250_000
 """Bytes of JSON that a step, or the workflow itself, may return.
 
@@ -29,25 +32,35 @@ SendDurableExecutionCallbackSuccess, 256 KB, read 2026-11-22; newer service mode
 smaller number is safe with both). The difference leaves room for what is written around the value.
 """
 
-
 MAX_ERROR_CHARACTERS = 1_000
 """Characters of an error message: it is checkpointed with the step, its item and the batch."""
 
 
 def operations_needed(item_count: int, branch_count: int) -> int:
-    """Durable operations of an approved execution, the execution itself included.
+    """Durable operations of an approved execution without retries, the execution itself included.
 
     Each branch and each item is a context with one step in it; the other eight are the
     execution, the two steps around everything, the callback with its context and its
-    submitter, and the two contexts of the branches and the items. A retry adds nothing
-    here: it is a further attempt of the same operation.
+    submitter, and the two contexts of the branches and the items.
     """
     return 8 + 2 * branch_count + 2 * item_count
 
 
+def operations_at_most(item_count: int, branch_count: int) -> int:
+    """Durable operations if every step that is retried needs all its attempts.
+
+    The service bills a retry as an operation (Lambda developer guide, "Retries for Lambda durable
+    functions", read 2026-11-22). It does not say whether a retry counts against the limit, so it
+    is counted here.
+    """
+    retried_steps = 1 + branch_count + item_count
+    return operations_needed(item_count, branch_count) + (MAX_ATTEMPTS - 1) * retried_steps
+
+
 def max_items(branch_count: int) -> int:
-    """The largest number of items that one execution can process."""
-    return (MAX_OPERATIONS - operations_needed(0, branch_count)) // 2
+    """The largest number of items that one execution can process, whatever has to be retried."""
+    for_each_item = operations_at_most(1, branch_count) - operations_at_most(0, branch_count)
+    return (MAX_OPERATIONS - operations_at_most(0, branch_count)) // for_each_item
 
 
 def require_room(request: WorkflowRequest, branch_count: int) -> None:
@@ -59,8 +72,8 @@ def require_room(request: WorkflowRequest, branch_count: int) -> None:
     count, most = len(request.items), max_items(branch_count)
     if count > most:
         raise InvalidInputError(
-            f"inputData.items has {count} items, which need "
-            f"{operations_needed(count, branch_count)} durable operations; one execution may have "
+            f"inputData.items has {count} items, which with their retries may need "
+            f"{operations_at_most(count, branch_count)} durable operations; one execution may have "
             f"{MAX_OPERATIONS}: send at most {most} items"
         )
     work_items = generate_work_items(request.items)

@@ -20,6 +20,7 @@ from aws_durable_execution_sdk_python.retries import (
 from aws_durable_execution_sdk_python.serdes import JsonSerDes, SerDes
 from botocore.exceptions import BotoCoreError, ClientError
 
+from workflow.limits import MAX_ATTEMPTS
 from workflow.models import TransientError, WorkItem
 from workflow.settings import Settings
 
@@ -30,7 +31,7 @@ _JSON: SerDes[Any] = JsonSerDes()
 # so, and when an AWS call in it failed: attempts after about 2 and 4 seconds.
 _RETRY_TRANSIENT = create_retry_strategy(
     RetryStrategyConfig(
-        max_attempts=3,
+        max_attempts=MAX_ATTEMPTS,
         initial_delay=Duration(seconds=2),
         retryable_error_types=[TransientError, BotoCoreError, ClientError],
     )
@@ -41,7 +42,6 @@ ONCE = StepConfig(retry_strategy=RetryPresets.none(), serdes=_JSON)
 
 RETRY_TRANSIENT = StepConfig(retry_strategy=_RETRY_TRANSIENT, serdes=_JSON)
 """For steps that may call other systems: three attempts."""
-
 
 CHECKS = ParallelConfig(
     completion_config=CompletionConfig(tolerated_failure_percentage=100), item_serdes=_JSON

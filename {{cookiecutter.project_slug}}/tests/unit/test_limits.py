@@ -12,7 +12,7 @@ from workflow.limits import (
     fit_output,
     json_size,
     max_items,
-    operations_needed,
+    operations_at_most,
     require_room,
 )
 from workflow.models import InvalidInputError, JsonObject, parse_request
@@ -23,7 +23,8 @@ def test_the_largest_request_fits_and_one_more_item_does_not(branches: int) -> N
     most = max_items(branches)
 
     require_room(parse_request(make_event(*[1] * most)), branches)
-    assert operations_needed(most, branches) <= MAX_OPERATIONS
+    assert operations_at_most(most, branches) <= MAX_OPERATIONS
+    assert operations_at_most(most + 1, branches) > MAX_OPERATIONS
     with pytest.raises(InvalidInputError, match=f"{most + 1} items.*send at most {most} items"):
         require_room(parse_request(make_event(*[1] * (most + 1))), branches)
 
@@ -45,9 +46,9 @@ def output_of(succeeded: int, failed: int) -> JsonObject:
     }
 
 
-@pytest.mark.parametrize("failed", [0, 1, 500, max_items(1)])
+@pytest.mark.parametrize("failed", [0, 1, 700, 1_400])
 def test_the_largest_output_fits(failed: int) -> None:
-    output = fit_output(output_of(max_items(1) - failed, failed))
+    output = fit_output(output_of(1_400 - failed, failed))
 
     assert json_size(output) <= MAX_CHECKPOINT_BYTES
     assert len(output["mapResults"]["failedItems"]) == failed
