@@ -71,9 +71,9 @@ def free_text(value, least, most, example):
 def project_slug(value):
     """Check the name of the folder and the stack, and the prefix of the function's name.
 
-    32 characters keep "<slug>-workflow" within the 64 of a Lambda function name, with room for a
-    longer stack name. Valid: "orders", "order-approvals-2". Invalid: "Orders", "2orders", "o",
-    "orders-", "order_approvals", "nul".
+    32 characters keep "<slug>-workflow-isolated" within the 64 of a Lambda function name. Valid:
+    "orders", "order-approvals-2". Invalid: "Orders", "2orders", "o", "orders-", "order_approvals",
+    "nul".
     """
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,30}[a-z0-9]", value):
         return (
@@ -83,6 +83,21 @@ def project_slug(value):
     if WINDOWS_DEVICES.fullmatch(value):
         return "expected a name that is no device on Windows, for example order-approvals"
     return None
+
+
+def tenant_stack_names(slug, tenancy):
+    """Check that the function names of a tenant's stack fit into Lambda's 64 characters.
+
+    A silo's stack is "<slug>-<tenant>", with up to 24 characters of the tenant, and its longest
+    function is "<stack>-workflow-silo". Valid: 25 and fewer, or another tenancy. Invalid: 26.
+    """
+    most = 64 - len("-workflow-silo") - 1 - 24
+    if tenancy != "silo" or len(slug) <= most:
+        return None
+    return (
+        f"expected at most {most} characters with tenancy silo, for example order-approvals: "
+        "the names of the stacks and functions have the tenant's id, too"
+    )
 
 
 def aws_region(value):
@@ -112,7 +127,8 @@ def execution_timeout(callback_timeout_minutes, execution_timeout_minutes):
 
 def find_problems(answers):
     """Return the complaint about each answer that has one, by question."""
-    complaints = {"project_slug": project_slug(answers["project_slug"])}
+    slug, tenancy = answers["project_slug"], answers["tenancy"]
+    complaints = {"project_slug": project_slug(slug) or tenant_stack_names(slug, tenancy)}
     for question, rule in FREE_TEXT.items():
         complaints[question] = free_text(answers[question], *rule)
     complaints["aws_region"] = aws_region(answers["aws_region"])

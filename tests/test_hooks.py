@@ -136,12 +136,21 @@ def test_the_execution_has_to_outlast_the_approval() -> None:
     assert "expected at least 70" in HOOK.execution_timeout(60, 69)
 
 
-def test_the_names_of_the_stack_fit() -> None:
-    """Lambda: 64 characters of a function name; the longest suffix is in template.yaml."""
-    longest = "o" * 32
+@pytest.mark.parametrize(
+    ("tenancy", "length", "tenant"), [("pool", 32, ""), ("isolated", 32, ""), ("silo", 25, "-t24")]
+)
+def test_the_names_of_the_functions_fit(tenancy: str, length: int, tenant: str) -> None:
+    """Lambda allows 64 characters; a silo's stack has a tenant of up to 24 in its name."""
+    longest = "o" * length
+    stack = longest + ("-" + "t" * 24 if tenant else "")
 
     assert HOOK.project_slug(longest) is None
-    assert len(f"{longest}-workflow") <= 64
+    assert HOOK.tenant_stack_names(longest, tenancy) is None
+    assert len(f"{stack}-workflow-{tenancy}") <= 64
+
+
+def test_a_slug_that_is_too_long_for_a_silo_is_refused() -> None:
+    assert "at most 25 characters" in HOOK.tenant_stack_names("o" * 26, "silo")
 
 
 def refuse(output: Path, **answers: str) -> tuple[str, subprocess.CompletedProcess[str]]:
@@ -209,7 +218,9 @@ def test_the_command_that_is_printed_works(tmp_path: Path) -> None:
     assert tomllib.loads(settings)["project"]["description"] == STRANGE_TEXT
 
 
-@pytest.mark.parametrize("name", ["python_version", "architecture", "callback_timeout_action"])
+@pytest.mark.parametrize(
+    "name", [name for name in public_questions() if isinstance(QUESTIONS[name], list)]
+)
 def test_cookiecutter_itself_refuses_an_unknown_choice(tmp_path: Path, name: str) -> None:
     _, result = refuse(tmp_path, **{name: "sparc"})
 

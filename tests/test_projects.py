@@ -11,6 +11,13 @@ from conftest import Project, python_for
 
 pytestmark = pytest.mark.slow
 
+FUNCTIONS = {
+    "WorkflowFunction": "handler",
+    "StarterFunction": "starter",
+    "ApproverFunction": "approver",
+    "ReconcilerFunction": "reconciler",
+}
+
 
 def test_the_project_passes_its_own_checks(
     project: Project, environments: Callable[[Project], Path], sam: Path
@@ -20,7 +27,7 @@ def test_the_project_passes_its_own_checks(
     project.run(python, "-m", "ruff", "format", "--check", ".")
     project.run(python, "-m", "mypy")
     tested = project.run(python, "-m", "pytest", "-q")
-    assert "3 skipped" in tested.stdout  # the cloud folder, and nothing else
+    assert "5 skipped" in tested.stdout  # the cloud folder, and nothing else
 
     environment = {
         **os.environ,
@@ -32,12 +39,13 @@ def test_the_project_passes_its_own_checks(
     translate = ("validate", "--config-env", "none", "--region", "us-east-1")
     project.run(sam, *translate, env=environment)
     project.run(sam, "build", env=environment)
-    artefact = project.path / ".aws-sam" / "build" / "WorkflowFunction"
-    imported = project.run(
-        python_for(project.answers["python_version"]),
-        *("-I", "-S", "-B", "-c"),
-        f"import sys; sys.path.insert(0, {str(artefact)!r}); "
-        "from workflow.handler import handler; import boto3; print(boto3.__file__)",
-    )
-    assert imported.stdout.startswith(str(artefact))
-    assert not list(artefact.rglob("__pycache__"))
+    for function, module in FUNCTIONS.items():
+        artefact = project.path / ".aws-sam" / "build" / function
+        imported = project.run(
+            python_for(project.answers["python_version"]),
+            *("-I", "-S", "-B", "-c"),
+            f"import sys; sys.path.insert(0, {str(artefact)!r}); "
+            f"from workflow.{module} import handler; import boto3; print(boto3.__file__)",
+        )
+        assert imported.stdout.startswith(str(artefact))
+        assert not list(artefact.rglob("__pycache__"))

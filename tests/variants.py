@@ -56,9 +56,13 @@ def answers_to_try() -> dict[str, list[str]]:
     return answers
 
 
-def _can_work(answers: dict[str, str]) -> bool:
+def _timeouts_fit(answers: dict[str, str]) -> bool:
     timeouts = ("callback_timeout_minutes", "execution_timeout_minutes")
     return HOOK.execution_timeout(*(int(answers[name]) for name in timeouts)) is None
+
+
+def _names_fit(answers: dict[str, str]) -> bool:
+    return HOOK.tenant_stack_names(answers["project_slug"], answers["tenancy"]) is None
 
 
 def variants() -> list[dict[str, str]]:
@@ -72,8 +76,13 @@ def variants() -> list[dict[str, str]]:
             {
                 "operator": "fn",
                 "requires": ["callback_timeout_minutes", "execution_timeout_minutes"],
-                "evaluate": _can_work,
-            }
+                "evaluate": _timeouts_fit,
+            },
+            {
+                "operator": "fn",
+                "requires": ["project_slug", "tenancy"],
+                "evaluate": _names_fit,
+            },
         ],
     )
     return [default, *(dict(row) for row in rows if dict(row) != default)]
@@ -84,5 +93,5 @@ VARIANTS = variants()
 
 def variant_id(answers: dict[str, str]) -> str:
     """A name for a variant that shows what is special about it."""
-    shown = ("parallel_branch_count", "callback_timeout_action", "architecture", "python_version")
+    shown = ("tenancy", "parallel_branch_count", "callback_timeout_action", "python_version")
     return "-".join([str(VARIANTS.index(answers)), *(answers[name] for name in shown)])

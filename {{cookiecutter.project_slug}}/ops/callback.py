@@ -16,6 +16,7 @@ from urllib.parse import quote
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ops import stack
 from workflow.callback_helper import CALLBACK_NAME, InvalidAnswerError, parse_answer
 
 DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
@@ -46,20 +47,25 @@ def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and send; 0 if it was accepted, 1 if refused, 2 if misused."""
     parser = argparse.ArgumentParser(prog="ops.callback", description=__doc__.splitlines()[0])
     parser.add_argument("action", choices=[*DECISIONS, "heartbeat"])
-    parser.add_argument("--execution", required=True, help="the DurableExecutionArn")
+    parser.add_argument("--tenant", default="", help="the tenant, with --token")
+    parser.add_argument("--token", default="", help="from the message that asks for the approval")
+    parser.add_argument("--execution", default="", help="the DurableExecutionArn, for operators")
     parser.add_argument("--by", help="who decides; you, if it is left out")
     parser.add_argument("--comment", help="why")
     parser.add_argument("--answer", help="the whole answer as JSON, instead of --by and --comment")
     options = parser.parse_args(arguments)
-    if not options.execution.startswith("arn:") and not os.environ.get("AWS_ENDPOINT_URL_LAMBDA"):
+    is_arn = options.execution.startswith("arn:") or os.environ.get("AWS_ENDPOINT_URL_LAMBDA")
+    if not options.token and not is_arn:
         parser.error(
-            f"--execution is {options.execution!r}: give the DurableExecutionArn "
-            "(make: EXECUTION=arn:...)"
+            "give --tenant and --token, or as --execution the DurableExecutionArn "
+            "(make: TENANT= and TOKEN=, or EXECUTION=arn:...)"
         )
     try:
         answer = build_answer(options) if options.action in DECISIONS else ""
     except InvalidAnswerError as error:
         parser.error(f"nothing was sent: {error}")
+    if options.token:
+        return stack.report(lambda: answer_by_token(options, answer))
     callback_id = ""
     try:
         client = boto3.client("lambda", region_name=region_of(options.execution))
@@ -77,6 +83,16 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     print(f"{options.action}: accepted", file=sys.stderr)
     return 0
+
+
+def answer_by_token(options: argparse.Namespace, answer: str) -> int:
+    """Answer through the stack's approver, as the services of the tenant do."""
+    event = {"tenantId": options.tenant, "token": options.token}
+    if answer:
+        event["answer"] = json.loads(answer)
+    reply = stack.call(stack.output("ApproverFunctionName"), event)
+    print(f"{options.action}: {reply.get('reason', 'accepted')}", file=sys.stderr)
+    return 0 if reply["accepted"] else 1
 
 
 def without(callback_id: str, text: str) -> str:

@@ -32,9 +32,9 @@ from aws_durable_execution_sdk_python_testing import (
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 from aws_durable_execution_sdk_python_testing.runner import Operation, StepOperation
 
-from ops.local import environment
+from ops import local
 from workflow.callback_helper import CALLBACK_NAME
-from workflow.handler import PLUGINS, run_workflow
+from workflow.handler import PLUGINS
 from workflow.models import JsonObject, Status
 
 ANSWERS = ("ask", "approve", "reject", "timeout")
@@ -83,22 +83,23 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="ops.run", description=__doc__.splitlines()[0])
     parser.add_argument("--event", default="events/order.json", help="input, a JSON file")
     parser.add_argument("--answer", choices=ANSWERS, default="ask", help="answer of the approver")
-    parser.add_argument("--tenant", default="demo", help="tenant, where the event names none")
+    parser.add_argument("--tenant", help="tenant, instead of the event's; see ops/tenants.json")
     options = parser.parse_args(arguments)
     event = read_event(parser, Path(options.event), options.tenant)
     if options.answer == "ask" and not sys.stdin.isatty():
         parser.error("nobody to ask: give --answer approve, reject or timeout (make: ANSWER=...)")
 
-    os.environ.update(environment())
+    os.environ.update(local.environment())
     if options.answer == "timeout":
         os.environ.update(CALLBACK_TIMEOUT="1s", CALLBACK_HEARTBEAT="0m")
     for name in ("aws_durable_execution_sdk_python", "aws_durable_execution_sdk_python_testing"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the table below shows what failed
 
     progress = Progress()
-    handler = durable_execution(run_workflow, plugins=[*PLUGINS, progress])
+    handler = durable_execution(local.handler, plugins=[*PLUGINS, progress])
     with DurableFunctionTestRunner(handler, poll_interval=0.05, execution_timeout=A_DAY) as runner:
-        arn = runner.run_async(json.dumps(event))
+        tenant_id = event.get("tenantId") if isinstance(event, dict) else None
+        arn = runner.run_async(json.dumps(event), tenant_id=tenant_id)
         if progress.invocations.get() is InvocationStatus.PENDING and options.answer != "timeout":
             question = (
                 f"{event['workflowId']} of tenant {event['tenantId']} waits for the approval of "
@@ -115,8 +116,8 @@ def main(arguments: list[str] | None = None) -> int:
     return report(result, progress.invocation_count)
 
 
-def read_event(parser: argparse.ArgumentParser, path: Path, tenant: str) -> Any:
-    """Load the input; an event without a tenant gets one, on this machine only."""
+def read_event(parser: argparse.ArgumentParser, path: Path, tenant: str | None) -> Any:
+    """Load the input; without a tenant it gets the one that is given, or the tenant demo."""
     try:
         event = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -124,7 +125,7 @@ def read_event(parser: argparse.ArgumentParser, path: Path, tenant: str) -> Any:
     except (ValueError, RecursionError) as error:
         parser.error(f"{path} is not JSON: {error}")
     if isinstance(event, dict):
-        event.setdefault("tenantId", tenant)
+        event["tenantId"] = tenant or event.get("tenantId") or "demo"
     return event
 
 

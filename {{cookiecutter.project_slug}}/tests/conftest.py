@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from aws_durable_execution_sdk_python import state
+from aws_durable_execution_sdk_python import durable_execution, state
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 
-from ops.local import environment
+from ops import local
 from tests.execution import Execution, FailItems, Start
 from workflow import data_processor
-from workflow.handler import handler as workflow_handler
+from workflow.handler import PLUGINS
 from workflow.models import ItemResult, WorkItem
 
 LambdaHandler = Callable[[Any, Any], Any]
+LOCAL_HANDLER = durable_execution(local.handler, plugins=PLUGINS)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -31,17 +32,18 @@ def _end_invocations_at_once() -> Iterator[None]:
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start an execution: ``start(event, CALLBACK_TIMEOUT="1s")`` changes the environment."""
     runners: list[DurableFunctionTestRunner] = []
-    for name, value in environment().items():
+    for name, value in local.environment().items():
         monkeypatch.setenv(name, value)
 
     def start_execution(
-        event: Any, *, handler: LambdaHandler = workflow_handler, **variables: str
+        event: Any, *, handler: LambdaHandler = LOCAL_HANDLER, **variables: str
     ) -> Execution:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
         runner = DurableFunctionTestRunner(handler, poll_interval=0.02)
         runners.append(runner)
-        return Execution(runner, runner.run_async(json.dumps(event)))
+        tenant_id = event.get("tenantId") if isinstance(event, dict) else None
+        return Execution(runner, runner.run_async(json.dumps(event), tenant_id=tenant_id))
 
     yield start_execution
     for runner in runners:

@@ -1,7 +1,7 @@
 """The approval: asks for it, waits, and turns what comes back into a decision.
 
-The callback id is the right to answer. It stays between the service and this module: it is
-neither logged nor sent to anybody.
+The callback id is the right to answer, so it leaves this module for the tenant's registry only.
+What the approvers get is a token, which finds it there for the same tenant and for nobody else.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ def await_approval(context: DurableContext, request: WorkflowRequest, plan: Plan
         InvalidAnswerError: the answer is malformed.
     """
     settings = plan["settings"]
-    submitter = request_approval(
-        request, context.execution_context.durable_execution_arn, settings["approval_topic_arn"]
-    )
+    submitter = request_approval(request, context.execution_context.durable_execution_arn, settings)
     try:
         answer = context.wait_for_callback(
             submitter, name=CALLBACK_NAME, config=policies.approval(settings)
@@ -100,23 +98,21 @@ def request_approval(
     context: WaitForCallbackContext,
     request: WorkflowRequest,
     execution_arn: str,
-    topic_arn: str,
+    settings: Settings,
 ) -> None:
-    """Tell the approvers that an execution waits for them.
-
-    The message names the execution and not the callback id: reading the message is not
-    enough to answer, ``ops/callback.py`` looks the id up with the operator's own permissions.
-    """
-    del callback_id
-    if topic_arn:
+    """Tell the approvers that an execution waits for them."""
+    token = steps.store_approval(request, callback_id, execution_arn, settings["callback_timeout"])
+    if settings["approval_topic_arn"]:
         message = {
             "workflowId": request.workflow_id,
             "tenantId": request.tenant_id,
             "items": len(request.items),
             "executionArn": execution_arn,
-            "answerWith": f"make approve EXECUTION={execution_arn}, or make reject",
+            "token": token,
+            "answerWith": f"make approve TENANT={request.tenant_id} TOKEN={token}",
         }
-        steps.notify(topic_arn, f"Approval wanted: {request.workflow_id}", message)
+        subject = f"Approval wanted: {request.workflow_id}"
+        steps.notify(settings["approval_topic_arn"], subject, message)
     context.logger.info("approval requested", extra={"items": len(request.items)})
 
 

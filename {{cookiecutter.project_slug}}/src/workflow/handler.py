@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import os  # noqa: TID251 - read once, when the version starts; it cannot change after that
 from typing import Any
 
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
@@ -11,18 +11,22 @@ from aws_durable_execution_sdk_python.plugin import DurableInstrumentationPlugin
 from workflow import workflow
 from workflow.models import JsonObject, parse_request
 from workflow.observability import ExecutionReportFactory
-from workflow.tenants import tenant_logger
+from workflow.tenants import Stack, tenant_logger
 
-# LogLevel is the workflow's: at DEBUG these would log every checkpoint, with the callback id.
-for name in ("aws_durable_execution_sdk_python", "boto3", "botocore", "urllib3"):
-    logging.getLogger(name).setLevel(logging.INFO)
+STACK = Stack.from_environment(os.environ)
 
 PLUGINS: list[DurableInstrumentationPluginFactory] = [ExecutionReportFactory()]
 
 
-def run_workflow(event: Any, context: DurableContext) -> JsonObject:
-    """Validate the event before anything else happens, then run the workflow."""
+def run_workflow(event: Any, context: DurableContext, stack: Stack = STACK) -> JsonObject:
+    """Validate the event and the tenant before anything else happens, then run the workflow."""
     request = parse_request(event)
+    invocation = context.lambda_context
+    stack.require_tenant(
+        request,
+        context.execution_context.durable_execution_arn,
+        invocation.tenant_id if invocation and stack.tenancy == "isolated" else None,
+    )
     context.set_logger(tenant_logger(request))
     return workflow.run(context, request)
 

@@ -53,7 +53,7 @@ def operations_at_most(item_count: int, branch_count: int) -> int:
     functions", read 2026-11-22). It does not say whether a retry counts against the limit, so it
     is counted here.
     """
-    retried_steps = 1 + branch_count + item_count
+    retried_steps = 2 + branch_count + item_count  # the first step and the submitter, too
     return operations_needed(item_count, branch_count) + (MAX_ATTEMPTS - 1) * retried_steps
 
 
@@ -69,15 +69,27 @@ def require_room(request: WorkflowRequest, branch_count: int) -> None:
     Raises:
         InvalidInputError: too many items, or items too large for one checkpoint.
     """
-    count, most = len(request.items), max_items(branch_count)
-    if count > most:
-        raise InvalidInputError(
-            f"inputData.items has {count} items, which with their retries may need "
-            f"{operations_at_most(count, branch_count)} durable operations; one execution may have "
-            f"{MAX_OPERATIONS}: send at most {most} items"
-        )
+    count = len(request.items)
+    require_items(
+        count,
+        max_items(branch_count),
+        f"which with their retries may need {operations_at_most(count, branch_count)} durable "
+        f"operations; one execution may have {MAX_OPERATIONS}",
+    )
     work_items = generate_work_items(request.items)
     require_checkpoint_size(work_items, "inputData.items", InvalidInputError)
+
+
+def require_items(count: int, most: int, reason: str) -> None:
+    """Refuse more items than may be processed.
+
+    Raises:
+        InvalidInputError: with the reason for the limit.
+    """
+    if count > most:
+        raise InvalidInputError(
+            f"inputData.items has {count} items, {reason}: send at most {most} items"
+        )
 
 
 def require_checkpoint_size(value: Any, what: str, error: type[Exception]) -> None:

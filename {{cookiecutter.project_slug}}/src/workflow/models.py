@@ -64,6 +64,7 @@ class Plan(TypedDict):
     """What the initial step fixes for the rest of the execution."""
 
     started_at: str
+    tier: str
     settings: Settings
     items: list[WorkItem]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import boto3
 from aws_durable_execution_sdk_python import StepContext, durable_step
 
-from workflow import data_processor, limits
+from workflow import data_processor, limits, registry, tenants
 from workflow.checks import Check
 from workflow.models import (
     CheckResult,
@@ -32,10 +33,18 @@ from workflow.settings import load
 
 @durable_step
 def prepare_work(context: StepContext, request: WorkflowRequest) -> Plan:
-    """Turn the input into work items, and fix the settings they are processed with."""
+    """Turn the input into work items, and fix what they are processed with.
+
+    Raises:
+        TenantRefusedError: the registry does not know the tenant, or has it suspended.
+        InvalidInputError: more items than the tenant may have processed.
+    """
+    profile = registry.partition(request.tenant_id).profile().require_active()
+    tenants.require_items(request, profile.limits())
     plan = Plan(
         started_at=_now().isoformat(),
-        settings=load(os.environ),
+        tier=profile.tier,
+        settings=tenants.narrow(load(os.environ), profile.limits()),
         items=data_processor.generate_work_items(request.items),
     )
     context.logger.info("work prepared", extra={"items": len(plan["items"])})
@@ -80,13 +89,51 @@ def aggregate_results(
         finished_at=_wire_time(finished_at),
         duration_seconds=round((finished_at - started_at).total_seconds(), 3),
     )
-    context.logger.info("results aggregated", extra={"metrics": metrics})
+    context.logger.info("results aggregated", extra=_embedded_metrics(metrics, plan["tier"]))
     return metrics
 
 
+def _embedded_metrics(metrics: Metrics, tier: str) -> JsonObject:
+    """CloudWatch's embedded metric format: it makes metrics of a line of the log.
+
+    The dimension is the tier; a dimension for each tenant would be billed for each tenant.
+    """
+    names = [
+        {"Name": "itemsProcessed", "Unit": "Count"},
+        {"Name": "itemsFailed", "Unit": "Count"},
+        {"Name": "durationSeconds", "Unit": "Seconds"},
+    ]
+    directive = {"Namespace": "DurableWorkflow", "Dimensions": [["tier"]], "Metrics": names}
+    timestamp = int(datetime.fromisoformat(metrics["finishedAt"]).timestamp() * 1000)
+    return {
+        "_aws": {"Timestamp": timestamp, "CloudWatchMetrics": [directive]},
+        "tier": tier,
+        **metrics,
+    }
+
+
+def store_approval(
+    request: WorkflowRequest, callback_id: str, execution_arn: str, timeout: int
+) -> str:
+    """Keep the callback id under its tenant; return the token that finds it there."""
+    token = secrets.token_urlsafe(32)
+    registry.partition(request.tenant_id).put_approval(
+        token, callback_id, execution_arn, int(_now().timestamp()) + timeout
+    )
+    return token
+
+
 def notify(topic_arn: str, subject: str, message: JsonObject) -> None:
-    """Publish a message; called in the submitter step of the approval."""
-    _sns().publish(TopicArn=topic_arn, Subject=subject, Message=json.dumps(message, indent=2))
+    """Publish a message; called in the submitter step of the approval.
+
+    Subscribers can filter by the attribute tenantId.
+    """
+    _sns().publish(
+        TopicArn=topic_arn,
+        Subject=subject,
+        Message=json.dumps(message, indent=2),
+        MessageAttributes={"tenantId": {"DataType": "String", "StringValue": message["tenantId"]}},
+    )
 
 
 @cache

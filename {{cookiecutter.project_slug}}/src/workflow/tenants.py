@@ -1,12 +1,193 @@
-"""Who the tenant is, and what carries its name."""
+"""Who the tenant is, and what it may use."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import MutableMapping
-from typing import Any
+import tomllib
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, TypedDict, cast
 
-from workflow.models import WorkflowRequest
+from aws_durable_execution_sdk_python import DurableContext
+from aws_durable_execution_sdk_python.config import InvokeConfig
+from aws_durable_execution_sdk_python.types import DurableExecutionArn
+
+from workflow.limits import require_items as require_item_count
+from workflow.models import TENANT_ID, JsonObject, WorkflowRequest
+from workflow.settings import Settings
+
+
+class TenantRefusedError(Exception):
+    """The tenant may not do this, or it is not clear which tenant it is."""
+
+
+class Limits(TypedDict):
+    """What a tenant may use; the keys are those of ``tiers.toml``."""
+
+    items_per_execution: int
+    map_concurrency: int
+    callback_timeout_minutes: int
+    running_executions: int
+
+
+TIERS: dict[str, Limits] = tomllib.loads(
+    files("workflow").joinpath("tiers.toml").read_text(encoding="utf-8")
+)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A tenant's row in the registry."""
+
+    tenant_id: str
+    status: str
+    tier: str
+    overrides: Mapping[str, int]
+
+    def require_active(self) -> Profile:
+        """Return the profile itself.
+
+        Raises:
+            TenantRefusedError: the tenant is suspended, or its tier is not in ``tiers.toml``.
+        """
+        if self.status != "ACTIVE":
+            raise TenantRefusedError(f"tenant {self.tenant_id} is {self.status.lower()}")
+        if self.tier not in TIERS:
+            raise TenantRefusedError(f"tenant {self.tenant_id} has the unknown tier {self.tier!r}")
+        return self
+
+    def limits(self) -> Limits:
+        """The numbers of the tier, with the tenant's own in their place.
+
+        Raises:
+            TenantRefusedError: one of the tenant's own is less than 1, which would mean no limit.
+        """
+        if any(value < 1 for value in self.overrides.values()):
+            raise TenantRefusedError(f"tenant {self.tenant_id} has an override of less than 1")
+        own = {name: value for name, value in self.overrides.items() if name in TIERS[self.tier]}
+        return cast("Limits", {**TIERS[self.tier], **own})
+
+
+def narrow(settings: Settings, limits: Limits) -> Settings:
+    """The stack's settings, lowered to what the tenant may use; never raised."""
+    narrowed = settings.copy()
+    narrowed["map_max_concurrency"] = min(
+        settings["map_max_concurrency"], limits["map_concurrency"]
+    )
+    narrowed["callback_timeout"] = min(
+        settings["callback_timeout"], limits["callback_timeout_minutes"] * 60
+    )
+    return narrowed
+
+
+def require_items(request: WorkflowRequest, limits: Limits) -> None:
+    """Refuse more items than the tenant may have processed in one execution.
+
+    Raises:
+        InvalidInputError: too many items.
+    """
+    most = limits["items_per_execution"]
+    require_item_count(len(request.items), most, "more than the tenant's tier allows")
+
+
+def execution_name(tenant_id: str, workflow: str, key: str) -> str:
+    """The name of an execution: the same request has the same one, two tenants never do.
+
+    A tenant id holds no underscore, so no tenant's names begin with another's id.
+
+    >>> execution_name("acme", "wf-1", "k")
+    'acme_4575b6a405508d05c16ca32527931409'
+    """
+    text = "|".join((tenant_id, workflow, key))
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return f"{tenant_id}_{digest[:32]}"
+
+
+def execution_name_of(execution_arn: str) -> str | None:
+    """The name in the ARN of an execution, or None if it is no such ARN."""
+    arn = DurableExecutionArn.from_arn(execution_arn)
+    return arn.execution_name if arn else None
+
+
+def tenant_of_name(name: str | None) -> str | None:
+    """The tenant in the name of an execution, or None if the starter has not made it."""
+    tenant, separator, digest = (name or "").partition("_")
+    return tenant if separator and len(digest) == 32 else None
+
+
+def require_one_tenant(sources: Mapping[str, Any]) -> str:
+    """Return the tenant that every source names.
+
+    Args:
+        sources: what names the tenant, and the tenant it names; None if it names none.
+
+    Raises:
+        TenantRefusedError: one source names no tenant, or a malformed one, or two disagree. The
+            message names sources and no tenants.
+    """
+    for source, tenant in sources.items():
+        if tenant is None:
+            raise TenantRefusedError(f"the {source} names no tenant")
+        if not isinstance(tenant, str) or not TENANT_ID.fullmatch(tenant):
+            raise TenantRefusedError(f"the {source} names a malformed tenant")
+    first, *others = sources.items()
+    for source, tenant in others:
+        if tenant != first[1]:
+            raise TenantRefusedError(f"the {first[0]} and the {source} name different tenants")
+    return str(first[1])
+
+
+@dataclass(frozen=True)
+class Stack:
+    """How the stack keeps its tenants apart; fixed when a version of the function starts."""
+
+    tenancy: str
+    tenant_id: str | None = None
+    name_of: Callable[[str], str | None] = execution_name_of
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> Stack:
+        """Read what ``template.yaml`` sets."""
+        return cls(environment.get("TENANCY", ""), environment.get("TENANT_ID") or None)
+
+    def require_tenant(
+        self, request: WorkflowRequest, execution_arn: str, invocation_tenant: str | None
+    ) -> str:
+        """Return the tenant of an execution, which every source there is has to name.
+
+        Raises:
+            TenantRefusedError: a source names no tenant, or another one.
+        """
+        if self.tenancy not in {"pool", "isolated", "silo"}:
+            raise TenantRefusedError(f"the environment variable TENANCY is {self.tenancy!r}")
+        name = self.name_of(execution_arn)
+        sources = {"event": request.tenant_id, "execution name": tenant_of_name(name)}
+        if self.tenancy == "isolated":
+            sources["invocation"] = invocation_tenant
+        if self.tenancy == "silo":
+            sources["stack"] = self.tenant_id
+        return require_one_tenant(sources)
+
+    def invoke(
+        self,
+        context: DurableContext,
+        tenant_id: str,
+        function_name: str,
+        payload: JsonObject,
+        name: str,
+    ) -> Any:
+        """Invoke another function for the same tenant; a bare ``context.invoke`` would lose it.
+
+        The invocation has a tenant id where tenants are isolated; elsewhere Lambda refuses one.
+        """
+        config: InvokeConfig[JsonObject, Any] = InvokeConfig(
+            tenant_id=tenant_id if self.tenancy == "isolated" else None
+        )
+        return context.invoke(
+            function_name, {**payload, "tenantId": tenant_id}, name=name, config=config
+        )
 
 
 def tenant_logger(request: WorkflowRequest) -> logging.LoggerAdapter[logging.Logger]:

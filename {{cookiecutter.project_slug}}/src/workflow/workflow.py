@@ -32,7 +32,9 @@ from workflow.models import (
 def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     """Prepare, ask, check, process, aggregate."""
     limits.require_room(request, len(CHECKS))
-    plan = context.step(steps.prepare_work(request), name="prepare-work", config=policies.ONCE)
+    plan = context.step(
+        steps.prepare_work(request), name="prepare-work", config=policies.RETRY_TRANSIENT
+    )
     approval = await_approval(context, request, plan)
     checks: list[CheckResult] = run_checks(context, plan) if approval.goes_on else []
     outcomes = process_items(context, plan) if approval.goes_on else ItemOutcomes([], [])

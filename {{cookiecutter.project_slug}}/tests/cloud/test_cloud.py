@@ -1,10 +1,12 @@
-"""What only AWS can show, against a deployed stack: ``STACK_NAME=order-approvals make test``.
+"""What only AWS can show, against a deployed stack: ``STACK_NAME=... AWS_REGION=... make test``.
 
-Needs AWS_REGION, and permission to use the stack's function and its dead-letter queue.
+Needs permission to use the stack's functions, its table and its dead-letter queue. The executions
+are those of the tenant acme, unless TENANT names another.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -14,10 +16,13 @@ from uuid import uuid4
 import boto3
 import pytest
 
-from ops import callback
+from ops import callback, stack, tenant
+from ops.local import environment
 from tests.execution import make_event
+from workflow.registry import partition_key
 
 STACK_NAME = os.environ.get("STACK_NAME")
+TENANT = os.environ.get("TENANT") or "acme"
 
 pytestmark = [
     pytest.mark.cloud,
@@ -34,15 +39,20 @@ def stack_output(name: str) -> str:
     return value
 
 
-def start_in_cloud(client: Any, event: Any) -> str:
-    """Start an execution asynchronously; return its ARN."""
-    response = client.invoke(
-        FunctionName=stack_output("WorkflowAliasArn"),
-        InvocationType="Event",
-        DurableExecutionName=f"test-{uuid4().hex}",
-        Payload=json.dumps(event).encode(),
-    )
-    arn: str = response["DurableExecutionArn"]
+@pytest.fixture(autouse=True)
+def _tenant() -> None:
+    """A tenant of the stack, which in a silo has to be the stack's own."""
+    table = stack_output("TenantTableName")
+    with contextlib.suppress(tenant.NotDoneError):
+        tenant.add(boto3.client("dynamodb"), table, TENANT, "premium")
+
+
+def start_in_cloud(event: Any) -> str:
+    """Start an execution through the starter; return its ARN."""
+    event = event | {"tenantId": TENANT, "requestKey": uuid4().hex}
+    answer = stack.call(stack_output("StarterFunctionName"), event)
+    assert answer["started"], answer
+    arn: str = answer["executionArn"]
     return arn
 
 
@@ -73,7 +83,7 @@ def wait_until_over(client: Any, arn: str) -> dict[str, Any]:
 )
 def test_answered(action: str, status: str) -> None:
     client = boto3.client("lambda")
-    arn = start_in_cloud(client, make_event("a", {"sku": 7}, None))
+    arn = start_in_cloud(make_event("a", {"sku": 7}, None))
     wait_until_asked(client, arn)
 
     assert callback.main([action, "--execution", arn, "--by", "a test"]) == 0
@@ -86,12 +96,18 @@ def test_answered(action: str, status: str) -> None:
 def test_a_failed_execution_leaves_its_event_in_the_dead_letter_queue() -> None:
     client = boto3.client("lambda")
     mark = uuid4().hex
-    arn = start_in_cloud(client, make_event(mark) | {"tenantId": "../x"})
+    response = client.invoke(
+        FunctionName=stack_output("WorkflowAliasArn"),
+        InvocationType="Event",
+        DurableExecutionName=f"test-{mark}",
+        **({"TenantId": TENANT} if environment()["TENANCY"] == "isolated" else {}),
+        Payload=json.dumps(make_event(mark)).encode(),
+    )
 
-    execution = wait_until_over(client, arn)
+    execution = wait_until_over(client, response["DurableExecutionArn"])
 
     assert execution["Status"] == "FAILED"
-    assert "tenantId is '../x'" in execution["Error"]["ErrorMessage"]
+    assert "the execution name names no tenant" in execution["Error"]["ErrorMessage"]
     queue, url = boto3.client("sqs"), stack_output("DeadLetterQueueUrl")
     for _ in range(12):
         response = queue.receive_message(QueueUrl=url, WaitTimeSeconds=10, MaxNumberOfMessages=10)
@@ -100,3 +116,28 @@ def test_a_failed_execution_leaves_its_event_in_the_dead_letter_queue() -> None:
                 queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
                 return
     pytest.fail("the event did not arrive in the dead-letter queue within two minutes")
+
+
+def test_the_count_goes_down_when_an_execution_ends() -> None:
+    client, dynamodb = boto3.client("lambda"), boto3.client("dynamodb")
+    arn = start_in_cloud(make_event("a"))
+    wait_until_asked(client, arn)
+    name = arn.split("/")[-2]
+    key = {"pk": {"S": partition_key(TENANT)}, "sk": {"S": f"RUN#{name}"}}
+    callback.main(["reject", "--execution", arn])
+    wait_until_over(client, arn)
+
+    for _ in range(60):
+        item = dynamodb.get_item(TableName=stack_output("TenantTableName"), Key=key)["Item"]
+        if item["state"]["S"] != "RUNNING":
+            return
+        time.sleep(2)
+    pytest.fail("the execution was still counted as running two minutes after its end")
+
+
+def test_an_unknown_token_answers_nothing() -> None:
+    event = {"tenantId": TENANT, "token": "unknown", "answer": {"decision": "APPROVED"}}
+
+    reply = stack.call(stack_output("ApproverFunctionName"), event)
+
+    assert reply == {"accepted": False, "reason": "there is no such pending approval"}

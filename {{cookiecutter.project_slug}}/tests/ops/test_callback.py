@@ -133,7 +133,7 @@ def test_no_execution_given(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         callback.main(["approve", "--execution", ""])
 
-    assert "give the DurableExecutionArn" in capsys.readouterr().err
+    assert "give --tenant and --token" in capsys.readouterr().err
 
 
 def test_aws_cannot_be_reached(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops import run
+from ops import local, run
 from ops.local import environment
 from workflow.checks import CHECKS
 from workflow.limits import operations_needed
@@ -83,7 +83,7 @@ def test_the_person_is_too_late(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     variables = environment() | {"CALLBACK_TIMEOUT": "1s", "CALLBACK_TIMEOUT_ACTION": "reject"}
-    monkeypatch.setattr(run, "environment", lambda: variables)
+    monkeypatch.setattr(local, "environment", lambda: variables)
 
     class Slow(Terminal):
         def readline(self, *arguments: Any) -> Any:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
 
+from ops.local import handler as run_workflow
 from tests.execution import Execution, FailItems, Start, make_event
 from workflow import data_processor, steps
 from workflow.checks import CHECKS
-from workflow.handler import run_workflow
 from workflow.models import ItemError, ItemResult, TransientError, WorkItem
 
 CHECK_NAMES = [
@@ -178,7 +179,7 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
 
 
 def test_changed_code_under_a_running_execution_is_detected(start: Start) -> None:
-    version = run_workflow
+    version: Callable[[Any, DurableContext], Any] = run_workflow
 
     def current(event: Any, context: DurableContext) -> Any:
         return version(event, context)

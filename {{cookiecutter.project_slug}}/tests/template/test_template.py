@@ -17,6 +17,8 @@ from ops.local import TEMPLATE, environment
 from workflow.checks import CHECKS
 from workflow.settings import load
 
+TENANCY = environment()["TENANCY"]
+
 
 class _NoManagedPolicies:
     def load(self) -> dict[str, str]:
@@ -35,9 +37,7 @@ def transformed() -> dict[str, Any]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
         # What `sam package` does: the transform knows no local paths.
-        for resource in template["Resources"].values():
-            if "CodeUri" in resource.get("Properties", {}):
-                resource["Properties"]["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
+        template["Globals"]["Function"]["CodeUri"] = {"Bucket": "artifacts", "Key": "code.zip"}
         result: dict[str, Any] = transform(template, {}, _NoManagedPolicies())
     return result
 
@@ -48,6 +48,13 @@ def resources(template: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
         for name, resource in template["Resources"].items()
         if resource["Type"] == kind
     }
+
+
+@pytest.fixture(scope="module")
+def workflow(transformed: dict[str, Any]) -> dict[str, Any]:
+    """The workflow's function."""
+    properties: dict[str, Any] = transformed["Resources"]["WorkflowFunction"]["Properties"]
+    return properties
 
 
 def test_cloudformation_lint_finds_nothing(transformed: dict[str, Any], tmp_path: Path) -> None:
@@ -63,16 +70,20 @@ def test_cloudformation_lint_finds_nothing(transformed: dict[str, Any], tmp_path
     assert result.returncode == 0
 
 
-def test_the_function_is_durable_and_published(transformed: dict[str, Any]) -> None:
-    (function,) = resources(transformed, "AWS::Lambda::Function").values()
+def test_the_function_is_durable_and_published(
+    transformed: dict[str, Any], workflow: dict[str, Any]
+) -> None:
+    function = workflow
     (alias,) = resources(transformed, "AWS::Lambda::Alias").values()
 
     assert function["DurableConfig"]["ExecutionTimeout"] > 0
     assert function["DurableConfig"]["RetentionPeriodInDays"] == {"Ref": "HistoryRetentionDays"}
     assert function["LoggingConfig"]["LogFormat"] == "JSON"
-    assert function["LoggingConfig"]["LogGroup"] == {"Ref": "WorkflowLogGroup"}
+    assert function["LoggingConfig"]["LogGroup"] == {"Ref": "LogGroup"}
     assert function["DeadLetterConfig"]["TargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
-    assert function["FunctionName"] == {"Fn::Sub": "${AWS::StackName}-workflow"}
+    assert function["FunctionName"] == {"Fn::Sub": "${AWS::StackName}-workflow-" + TENANCY}
+    isolated = {"TenantIsolationMode": "PER_TENANT"}
+    assert function.get("TenancyConfig") == (isolated if TENANCY == "isolated" else None)
     assert alias["Name"] == "live"
 
 
@@ -89,12 +100,11 @@ def test_no_version_is_ever_deleted(transformed: dict[str, Any]) -> None:
 
 
 def test_every_parameter_of_the_function_publishes_a_version(
-    source: dict[str, Any], transformed: dict[str, Any]
+    source: dict[str, Any], transformed: dict[str, Any], workflow: dict[str, Any]
 ) -> None:
     """Without it the alias would go on with the old value."""
-    (function,) = resources(transformed, "AWS::Lambda::Function").values()
     (version,) = resources(transformed, "AWS::Lambda::Version").values()
-    text = json.dumps(function)
+    text = json.dumps(workflow)
     used = {
         name
         for name in source["Parameters"]
@@ -107,60 +117,137 @@ def test_every_parameter_of_the_function_publishes_a_version(
 
 
 def test_the_execution_outlasts_the_approval(
-    source: dict[str, Any], transformed: dict[str, Any]
+    source: dict[str, Any], workflow: dict[str, Any]
 ) -> None:
     """At least ten minutes stay for the checks, the items and their retries."""
-    (function,) = resources(transformed, "AWS::Lambda::Function").values()
     longest_wait = source["Parameters"]["CallbackTimeoutMinutes"]["MaxValue"] * 60
 
-    assert longest_wait + 600 <= function["DurableConfig"]["ExecutionTimeout"]
+    assert longest_wait + 600 <= workflow["DurableConfig"]["ExecutionTimeout"]
 
 
-def test_the_role_may_do_this_and_nothing_else(transformed: dict[str, Any]) -> None:
-    (role,) = resources(transformed, "AWS::IAM::Role").values()
-    statements = [
-        statement
-        for policy in role["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
-    function_versions = (
-        "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
-        "${AWS::StackName}-workflow:*"
-    )
+WORKFLOW = (
+    "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
+    "${AWS::StackName}-workflow-" + TENANCY
+)
+KEY_STATEMENTS = {"ReadOwnExecutions", "EncryptAnswers"}  # with a customer managed key only
 
-    assert "ManagedPolicyArns" not in role
-    assert {
-        statement["Sid"]: (statement["Effect"], statement["Action"], statement["Resource"])
-        for statement in statements
-    } == {
-        "OwnExecutions": (
-            "Allow",
-            ["lambda:CheckpointDurableExecution", "lambda:GetDurableExecutionState"],
-            {"Fn::Sub": function_versions},
+
+def statements(policies: list[dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
+    """What policies allow: action and resource by statement."""
+    found = {}
+    for policy in policies:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            assert statement["Effect"] == "Allow"
+            found[statement["Sid"]] = (statement["Action"], statement["Resource"])
+    return {sid: allowed for sid, allowed in found.items() if sid not in KEY_STATEMENTS}
+
+
+def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any]) -> None:
+    roles = resources(transformed, "AWS::IAM::Role")
+    (shared,) = resources(transformed, "AWS::IAM::Policy").values()
+
+    assert not any("ManagedPolicyArns" in role for role in roles.values())
+    assert {name: statements(role.get("Policies", [])) for name, role in roles.items()} == {
+        "WorkflowRole": {
+            "OwnExecutions": (
+                ["lambda:CheckpointDurableExecution", "lambda:GetDurableExecutionState"],
+                {"Fn::Sub": f"{WORKFLOW}:*"},
+            ),
+            "AskForApproval": ("sns:Publish", {"Ref": "ApprovalTopic"}),
+            "KeepFailedEvents": (
+                "sqs:SendMessage",
+                {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
+            ),
+        },
+        "StarterRole": {
+            "StartExecutions": ("lambda:InvokeFunction", {"Fn::Sub": f"{WORKFLOW}:live"})
+        },
+        "ApproverRole": {},
+        "ReconcilerRole": {
+            "FindRunningExecutions": (
+                "dynamodb:Query",
+                {"Fn::Sub": "${TenantTable.Arn}/index/running"},
+            ),
+            "SeeHowTheyEnded": (
+                ["lambda:GetDurableExecution", "lambda:ListDurableExecutionsByFunction"],
+                [
+                    {"Fn::Sub": WORKFLOW},
+                    {"Fn::Sub": f"{WORKFLOW}:*"},
+                ],
+            ),
+        },
+        "TenantRole": {
+            "OwnPartition": (
+                ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+                {"Fn::GetAtt": ["TenantTable", "Arn"]},
+            ),
+            "AnswerOwnExecutions": (
+                [
+                    "lambda:SendDurableExecutionCallbackSuccess",
+                    "lambda:SendDurableExecutionCallbackFailure",
+                    "lambda:SendDurableExecutionCallbackHeartbeat",
+                ],
+                {"Fn::Sub": WORKFLOW + ":*/durable-execution/${!aws:PrincipalTag/TenantId}_*/*"},
+            ),
+        },
+    }
+    assert statements([shared]) == {
+        "ActForOneTenant": (
+            ["sts:AssumeRole", "sts:TagSession"],
+            {"Fn::GetAtt": ["TenantRole", "Arn"]},
         ),
-        "OwnLogs": (
-            "Allow",
+        "WriteLogs": (
             ["logs:CreateLogStream", "logs:PutLogEvents"],
-            {"Fn::GetAtt": ["WorkflowLogGroup", "Arn"]},
-        ),
-        "AskForApproval": ("Allow", "sns:Publish", {"Ref": "ApprovalTopic"}),
-        "KeepFailedEvents": (
-            "Allow",
-            "sqs:SendMessage",
-            {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
+            {"Fn::GetAtt": ["LogGroup", "Arn"]},
         ),
     }
-    assert role["AssumeRolePolicyDocument"]["Statement"] == [
-        {
-            "Effect": "Allow",
-            "Principal": {"Service": "lambda.amazonaws.com"},
-            "Action": "sts:AssumeRole",
-        }
-    ]
+
+
+def test_the_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
+    transformed: dict[str, Any],
+) -> None:
+    role = resources(transformed, "AWS::IAM::Role")["TenantRole"]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    conditions = {
+        statement["Sid"]: statement["Condition"]
+        for statement in role["Policies"][0]["PolicyDocument"]["Statement"]
+        if statement["Sid"] not in KEY_STATEMENTS
+    }
+
+    assert trust["Principal"] == {
+        "AWS": [
+            {"Fn::GetAtt": [name, "Arn"]}
+            for name in ("WorkflowRole", "StarterRole", "ApproverRole", "ReconcilerRole")
+        ]
+    }
+    stack_tenant = {"StringEquals": {"aws:RequestTag/TenantId": {"Ref": "TenantId"}}}
+    assert trust["Condition"] == {
+        **(stack_tenant if TENANCY == "silo" else {}),
+        "Null": {"aws:RequestTag/TenantId": "false"},
+        "ForAllValues:StringEquals": {"aws:TagKeys": ["TenantId"]},
+    }
+    assert conditions == {
+        "OwnPartition": {
+            "ForAllValues:StringEquals": {
+                "dynamodb:LeadingKeys": ["TENANT#${aws:PrincipalTag/TenantId}"]
+            },
+            "Null": {
+                "dynamodb:LeadingKeys": "false",
+                "aws:PrincipalTag/TenantId": "false",
+            },
+        },
+        "AnswerOwnExecutions": {"Null": {"aws:PrincipalTag/TenantId": "false"}},
+    }
 
 
 def test_nobody_may_do_anything_to_everything(transformed: dict[str, Any]) -> None:
-    assert not re.search(r'"(Resource|Action|Principal)": (\[[^]]*)?"\*"', json.dumps(transformed))
+    others = {  # in the policy of a key, "*" is the key itself
+        name: resource
+        for name, resource in transformed["Resources"].items()
+        if resource["Type"] != "AWS::KMS::Key"
+    }
+
+    assert not re.search(r'"(Resource|Action|Principal)": (\[[^]]*)?"\*"', json.dumps(others))
 
 
 def test_someone_hears_of_a_failed_execution(transformed: dict[str, Any]) -> None:
@@ -180,7 +267,8 @@ def test_the_environment_is_what_the_settings_read() -> None:
 
     load(Spy(environment()))
 
-    assert read == set(environment())
+    of_the_stack = {"TENANCY", "TENANT_ID", "TENANT_TABLE", "TENANT_ROLE_ARN", "REGISTRY_FILE"}
+    assert read == set(environment()) - of_the_stack
 
 
 def test_as_many_checks_can_be_tolerated_as_there_are(source: dict[str, Any]) -> None:
@@ -190,5 +278,5 @@ def test_as_many_checks_can_be_tolerated_as_there_are(source: dict[str, Any]) ->
 def test_the_outputs_say_how_to_start_and_to_answer(transformed: dict[str, Any]) -> None:
     outputs = json.dumps(transformed["Outputs"])
 
-    for words in ("--invocation-type Event", "--durable-execution-name", "make approve EXECUTION="):
+    for words in ("make start TENANT=", "make approve TENANT=acme TOKEN="):
         assert words in outputs

@@ -117,7 +117,9 @@ def test_the_approvers_are_told_but_not_the_callback_id(
 ) -> None:
     caplog.set_level(logging.DEBUG)  # of every logger, as LogLevel does
     sns.add_response(
-        "publish", {"MessageId": "1"}, {"TopicArn": TOPIC, "Subject": ANY, "Message": ANY}
+        "publish",
+        {"MessageId": "1"},
+        {"TopicArn": TOPIC, "Subject": ANY, "Message": ANY, "MessageAttributes": ANY},
     )
     sent: list[str] = []
     sns.client.meta.events.register(
@@ -131,18 +133,21 @@ def test_the_approvers_are_told_but_not_the_callback_id(
 
     sns.assert_no_pending_responses()
     message = json.loads(sent[0][sent[0].index("{") :])
+    token = message.pop("token")
     assert message == {
         "workflowId": "wf-1",
         "tenantId": "acme",
         "items": 2,
         "executionArn": execution.arn,
-        "answerWith": f"make approve EXECUTION={execution.arn}, or make reject",
+        "answerWith": f"make approve TENANT=acme TOKEN={token}",
     }
     # The local runner stands in for the service, which knows the id.
     lines = [str(vars(record)) for record in caplog.records if "_testing" not in record.name]
     assert any("approval requested" in line for line in lines)
     for text in [*sent, *lines, json.dumps(output)]:
         assert callback_id not in text
+    for text in [*lines, json.dumps(output)]:
+        assert token not in text
 
 
 def test_the_request_is_sent_again_when_the_topic_is_throttled(start: Start, sns: Stubber) -> None:

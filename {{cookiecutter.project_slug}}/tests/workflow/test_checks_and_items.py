@@ -238,6 +238,19 @@ def test_the_number_of_operations_is_the_one_that_is_planned_with(
     assert ended[0]["retries"] == 0
 
 
+def test_the_tier_is_the_only_dimension_of_the_metrics(
+    start: Start, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="workflow")
+    approve_and_finish(start, make_event("a"))
+
+    (line,) = [vars(record) for record in caplog.records if hasattr(record, "_aws")]
+    (directive,) = line["_aws"]["CloudWatchMetrics"]
+    assert directive["Dimensions"] == [["tier"]]
+    assert line["tier"] == "standard"
+    assert all(line[metric["Name"]] is not None for metric in directive["Metrics"])
+
+
 def test_every_line_names_the_tenant(start: Start, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="workflow")
     approve_and_finish(start, make_event("a", "b"))

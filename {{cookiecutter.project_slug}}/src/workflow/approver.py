@@ -1,0 +1,92 @@
+"""Answers approvals for the tenant they belong to; trusted services call it.
+
+Looked up under the answering tenant, so another tenant's token is simply not found; and sent with
+credentials that may answer executions of that tenant only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from workflow import tenants
+from workflow.callback_helper import Approval, Decision, InvalidAnswerError, parse_answer
+from workflow.credentials import tenant_client
+from workflow.models import JsonObject
+from workflow.registry import ApprovalNotFoundError, TablePartition
+from workflow.tenants import TenantRefusedError
+
+
+class AnswerNotSentError(Exception):
+    """The service could not be reached, or did not take the answer."""
+
+
+def handler(event: Any, context: Any) -> JsonObject:
+    """Answer, or say that the approver is still there.
+
+    The event has ``tenantId``, ``token``, and ``answer`` (``{"decision": "APPROVED", ...}``);
+    without an answer it is a heartbeat.
+
+    Returns:
+        ``{"accepted": true}``, or ``{"accepted": false, "reason": ...}``.
+    """
+    del context
+    try:
+        answer_approval(event if isinstance(event, dict) else {})
+    except (ApprovalNotFoundError, InvalidAnswerError, TenantRefusedError) as error:
+        return {"accepted": False, "reason": str(error)}
+    return {"accepted": True}
+
+
+def answer_approval(event: JsonObject) -> None:
+    """Complete the callback, then close the approval: what could not be sent can be sent again.
+
+    Raises:
+        AnswerNotSentError: the service did not take it; nothing is consumed.
+        TenantRefusedError: no tenant, a malformed one, or not this stack's.
+        InvalidAnswerError: the answer is malformed; nothing is consumed.
+        ApprovalNotFoundError: nothing is pending for this tenant under this token.
+    """
+    sources = {"event": event.get("tenantId")}
+    if os.environ["TENANT_ID"]:
+        sources["stack"] = os.environ["TENANT_ID"]
+    tenant_id = tenants.require_one_tenant(sources)
+    token = event.get("token")
+    if not isinstance(token, str):
+        raise ApprovalNotFoundError("there is no such pending approval")
+    answer = json.dumps(event["answer"]) if "answer" in event else None
+    approval = parse_answer(answer) if answer else None
+    registry = TablePartition(tenant_id, tenant_client("dynamodb", tenant_id))
+    pending = registry.find_approval(token, int(time.time()))
+    try:
+        send(tenant_client("lambda", tenant_id), pending.callback_id, approval, answer or "")
+    except (BotoCoreError, ClientError) as error:
+        # Only the kind of error: its text may quote the callback id.
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+        if code == "CallbackTimeoutException":
+            raise ApprovalNotFoundError("there is no such pending approval") from None
+        reason = code or type(error).__name__
+        raise AnswerNotSentError(f"not sent, send it again: {reason}") from None
+    if approval:
+        registry.close_approval(token)
+
+
+def send(client: Any, callback_id: str, approval: Approval | None, answer: str) -> None:
+    """Complete the callback, which the service does once; without an answer, send a heartbeat."""
+    if approval is None:
+        client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
+    elif approval.decision is Decision.APPROVED:
+        client.send_durable_execution_callback_success(
+            CallbackId=callback_id, Result=answer.encode()
+        )
+    else:
+        error = {
+            "ErrorType": "Rejected",
+            "ErrorMessage": approval.comment or "rejected",
+            "ErrorData": answer,
+        }
+        client.send_durable_execution_callback_failure(CallbackId=callback_id, Error=error)

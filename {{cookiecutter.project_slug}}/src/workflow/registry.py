@@ -1,0 +1,259 @@
+"""What is stored of a tenant: its profile, its running executions, its pending approvals.
+
+Everything is an item under the tenant's own partition key, reached with credentials that can reach
+that partition alone (``credentials.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from workflow.credentials import tenant_client
+from workflow.tenants import Profile, TenantRefusedError
+
+PROFILE = "PROFILE"
+TRANSACTION_ATTEMPTS = 8
+REMEMBERED_SECONDS = 100 * 24 * 60 * 60
+"""How long an execution that has ended is remembered: longer than the service can (90 days)."""
+
+
+class ApprovalNotFoundError(Exception):
+    """The tenant has no such pending approval: unknown, expired, answered, or another tenant's."""
+
+
+@dataclass(frozen=True)
+class PendingApproval:
+    """What answers an approval; the callback id is a secret."""
+
+    callback_id: str
+    execution_arn: str
+
+
+class Partition(Protocol):
+    """What the workflow needs of the registry."""
+
+    def profile(self) -> Profile:
+        """Read the tenant's row; TenantRefusedError if there is none."""
+
+    def put_approval(
+        self, token: str, callback_id: str, execution_arn: str, expires_at: int
+    ) -> None:
+        """Store the callback id where only the token finds it."""
+
+
+def partition(tenant_id: str) -> Partition:
+    """The tenant's part of the registry: of the stack's table, or of a file on this machine."""
+    if path := os.environ.get("REGISTRY_FILE"):
+        return FilePartition(tenant_id, Path(path))
+    return TablePartition(tenant_id, tenant_client("dynamodb", tenant_id))
+
+
+def partition_key(tenant_id: str) -> str:
+    """The partition of a tenant; the tenant role's policy spells it, too."""
+    return f"TENANT#{tenant_id}"
+
+
+def token_key(token: str) -> str:
+    """The sort key of an approval: a hash, so that reading the table is not enough to answer."""
+    return "APPROVAL#" + hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+class TablePartition:
+    """A tenant's partition of the DynamoDB table."""
+
+    def __init__(self, tenant_id: str, client: Any, table: str | None = None) -> None:
+        """Take the tenant's own client; the table is the stack's unless another is named."""
+        self.tenant_id = tenant_id
+        self._client = client
+        self._table = table or os.environ["TENANT_TABLE"]
+
+    def _key(self, sort_key: str) -> dict[str, Any]:
+        return {"pk": {"S": partition_key(self.tenant_id)}, "sk": {"S": sort_key}}
+
+    def profile(self) -> Profile:
+        """Read the tenant's row.
+
+        Raises:
+            TenantRefusedError: the registry does not know the tenant.
+        """
+        item = self._client.get_item(
+            TableName=self._table, Key=self._key(PROFILE), ConsistentRead=True
+        ).get("Item")
+        if not item:
+            raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
+        overrides = {name: int(value["N"]) for name, value in item["overrides"]["M"].items()}
+        return Profile(self.tenant_id, item["status"]["S"], item["tier"]["S"], overrides)
+
+    def admit(self, name: str, limit: int, started_at: int) -> bool:
+        """Count an execution that is about to start; False if it is running and counted already.
+
+        Raises:
+            TenantRefusedError: so many are running already, the tenant has been suspended, or the
+                execution has ended, so that the service may have forgotten it.
+        """
+        run = {"state": {"S": "RUNNING"}, "runningSince": {"N": str(started_at)}}
+        put = {
+            "Item": {**self._key(f"RUN#{name}"), **run},
+            "ConditionExpression": "attribute_not_exists(pk) OR #state = :never",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": {":never": {"S": "NOT_STARTED"}},
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        count = {
+            "Key": self._key(PROFILE),
+            "UpdateExpression": "ADD running :one",
+            "ConditionExpression": "running < :limit AND #status = :active",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": {
+                ":one": {"N": "1"},
+                ":limit": {"N": str(limit)},
+                ":active": {"S": "ACTIVE"},
+            },
+        }
+        failed_run, failed_count = self._transact({"Put": put}, {"Update": count})
+        if failed_run:
+            state = failed_run["Item"]["state"]["S"]
+            if state == "RUNNING":
+                return False
+            raise TenantRefusedError(
+                f"this request has been processed before ({state}): give it another requestKey"
+            )
+        if failed_count:
+            raise TenantRefusedError(
+                f"tenant {self.tenant_id} has {limit} running executions, as many as it may, "
+                "or has been suspended"
+            )
+        return True
+
+    def note_arn(self, name: str, execution_arn: str) -> None:
+        """Remember the execution, so that the reconciler can ask how it is."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=self._key(f"RUN#{name}"),
+            UpdateExpression="SET executionArn = :arn",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeValues={":arn": {"S": execution_arn}},
+        )
+
+    def release(self, name: str, state: str, now: int) -> bool:
+        """Count down when an execution has ended; False if that has been done before."""
+        end = {
+            "Key": self._key(f"RUN#{name}"),
+            "UpdateExpression": "SET #state = :state, expiresAt = :expires REMOVE runningSince",
+            "ConditionExpression": "#state = :running",
+            "ExpressionAttributeNames": {"#state": "state"},
+            "ExpressionAttributeValues": {
+                ":state": {"S": state},
+                ":running": {"S": "RUNNING"},
+                ":expires": {"N": str(now + REMEMBERED_SECONDS)},
+            },
+        }
+        count = {
+            "Key": self._key(PROFILE),
+            "UpdateExpression": "ADD running :minusOne",
+            "ConditionExpression": "running > :zero",
+            "ExpressionAttributeValues": {":minusOne": {"N": "-1"}, ":zero": {"N": "0"}},
+        }
+        failed_end, failed_count = self._transact({"Update": end}, {"Update": count})
+        if failed_end:
+            return False
+        if failed_count:  # nothing left to count down: the tenant is gone, or was set by hand
+            failed_end, _ = self._transact({"Update": end}, None)
+        return not failed_end
+
+    def _transact(self, first: Any, second: Any) -> tuple[Any, Any]:
+        """Write both or none; return the reason for each whose condition did not hold."""
+        operations = [operation for operation in (first, second) if operation]
+        for operation in operations:
+            for request in operation.values():
+                request["TableName"] = self._table
+        for attempt in range(1, TRANSACTION_ATTEMPTS + 1):
+            try:
+                self._client.transact_write_items(TransactItems=operations)
+            except self._client.exceptions.TransactionCanceledException as error:
+                reasons = error.response["CancellationReasons"]
+                failed = [
+                    reason if reason["Code"] == "ConditionalCheckFailed" else None
+                    for reason in reasons
+                ]
+                if any(failed):
+                    return failed[0], failed[1] if len(failed) > 1 else None
+                if attempt == TRANSACTION_ATTEMPTS:
+                    raise
+                # Another start or end of the same tenant: boto3 does not try this again by itself.
+                time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311
+            else:
+                break
+        return None, None
+
+    def put_approval(
+        self, token: str, callback_id: str, execution_arn: str, expires_at: int
+    ) -> None:
+        """Store a pending approval; DynamoDB deletes it some time after it has expired."""
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                **self._key(token_key(token)),
+                "state": {"S": "PENDING"},
+                "callbackId": {"S": callback_id},
+                "executionArn": {"S": execution_arn},
+                "expiresAt": {"N": str(expires_at)},
+            },
+        )
+
+    def find_approval(self, token: str, now: int) -> PendingApproval:
+        """Look up a pending approval, and leave it as it is.
+
+        Raises:
+            ApprovalNotFoundError: there is none with this token under this tenant.
+        """
+        item = self._client.get_item(
+            TableName=self._table, Key=self._key(token_key(token)), ConsistentRead=True
+        ).get("Item")
+        if not item or item["state"]["S"] != "PENDING" or int(item["expiresAt"]["N"]) < now:
+            raise ApprovalNotFoundError("there is no such pending approval")
+        return PendingApproval(item["callbackId"]["S"], item["executionArn"]["S"])
+
+    def close_approval(self, token: str) -> None:
+        """Consume an approval; it is found no longer."""
+        self._client.update_item(
+            TableName=self._table,
+            Key=self._key(token_key(token)),
+            UpdateExpression="SET #state = :answered REMOVE callbackId",
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={":answered": {"S": "ANSWERED"}},
+        )
+
+
+class FilePartition:
+    """A tenant in a JSON file, for the local run: profiles only, there is nothing to count."""
+
+    def __init__(self, tenant_id: str, path: Path) -> None:
+        """Take the file that REGISTRY_FILE names."""
+        self.tenant_id = tenant_id
+        self._path = path
+
+    def profile(self) -> Profile:
+        """Read the tenant's entry.
+
+        Raises:
+            TenantRefusedError: the file does not know the tenant.
+        """
+        tenants = json.loads(self._path.read_text(encoding="utf-8"))
+        if self.tenant_id not in tenants:
+            raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
+        entry = tenants[self.tenant_id]
+        return Profile(self.tenant_id, entry["status"], entry["tier"], entry.get("overrides", {}))
+
+    def put_approval(
+        self, token: str, callback_id: str, execution_arn: str, expires_at: int
+    ) -> None:
+        """Forget it: on this machine the runner is answered directly."""
