@@ -51,19 +51,16 @@ def answer_approval(event: JsonObject) -> None:
         InvalidAnswerError: the answer is malformed; nothing is consumed.
         ApprovalNotFoundError: nothing is pending for this tenant under this token.
     """
-    sources = {"event": event.get("tenantId")}
-    if os.environ["TENANT_ID"]:
-        sources["stack"] = os.environ["TENANT_ID"]
-    tenant_id = tenants.require_one_tenant(sources)
+    tenant_id = tenants.require_served(event.get("tenantId"), os.environ["TENANT_ID"])
     token = event.get("token")
     if not isinstance(token, str):
         raise ApprovalNotFoundError("there is no such pending approval")
     answer = json.dumps(event["answer"]) if "answer" in event else None
     approval = parse_answer(answer) if answer else None
     registry = TablePartition(tenant_id, tenant_client("dynamodb", tenant_id))
-    pending = registry.find_approval(token, int(time.time()))
+    callback_id = registry.find_approval(token, int(time.time()))
     try:
-        send(tenant_client("lambda", tenant_id), pending.callback_id, approval, answer or "")
+        send(tenant_client("lambda", tenant_id), callback_id, approval, answer or "")
     except (BotoCoreError, ClientError) as error:
         # Only the kind of error: its text may quote the callback id.
         code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""

@@ -11,7 +11,6 @@ import json
 import os
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,14 +25,6 @@ REMEMBERED_SECONDS = 100 * 24 * 60 * 60
 
 class ApprovalNotFoundError(Exception):
     """The tenant has no such pending approval: unknown, expired, answered, or another tenant's."""
-
-
-@dataclass(frozen=True)
-class PendingApproval:
-    """What answers an approval; the callback id is a secret."""
-
-    callback_id: str
-    execution_arn: str
 
 
 class Partition(Protocol):
@@ -208,8 +199,8 @@ class TablePartition:
             },
         )
 
-    def find_approval(self, token: str, now: int) -> PendingApproval:
-        """Look up a pending approval, and leave it as it is.
+    def find_approval(self, token: str, now: int) -> str:
+        """Look up the callback id of a pending approval, a secret, and leave the approval as it is.
 
         Raises:
             ApprovalNotFoundError: there is none with this token under this tenant.
@@ -219,7 +210,7 @@ class TablePartition:
         ).get("Item")
         if not item or item["state"]["S"] != "PENDING" or int(item["expiresAt"]["N"]) < now:
             raise ApprovalNotFoundError("there is no such pending approval")
-        return PendingApproval(item["callbackId"]["S"], item["executionArn"]["S"])
+        return str(item["callbackId"]["S"])
 
     def close_approval(self, token: str) -> None:
         """Consume an approval; it is found no longer."""

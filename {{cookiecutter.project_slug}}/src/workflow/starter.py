@@ -54,8 +54,7 @@ def start(request: WorkflowRequest, event: JsonObject) -> JsonObject:
         TenantRefusedError: the tenant is unknown or suspended, or may not run another execution.
         InvalidInputError: more items than the tenant may have processed.
     """
-    if os.environ["TENANT_ID"]:
-        tenants.require_one_tenant({"event": request.tenant_id, "stack": os.environ["TENANT_ID"]})
+    tenants.require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = TablePartition(request.tenant_id, tenant_client("dynamodb", request.tenant_id))
     allowed = registry.profile().require_active().limits()
     tenants.require_items(request, allowed)

@@ -139,6 +139,16 @@ def require_one_tenant(sources: Mapping[str, Any]) -> str:
     return str(first[1])
 
 
+def require_served(tenant_id: Any, stack_tenant: str) -> str:
+    """Return the tenant of a request, which in a silo has to be the stack's own.
+
+    Raises:
+        TenantRefusedError: no tenant, a malformed one, or another stack's.
+    """
+    sources = {"event": tenant_id, "stack": stack_tenant}
+    return require_one_tenant(sources if stack_tenant else {"event": tenant_id})
+
+
 @dataclass(frozen=True)
 class Stack:
     """How the stack keeps its tenants apart; fixed when a version of the function starts."""
