@@ -1,10 +1,12 @@
-"""Add, show, suspend, resume, list and remove tenants; no deploy is needed."""
+"""Add, show, set, suspend, resume, list and remove tenants; no deploy is needed."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -12,9 +14,10 @@ from botocore.exceptions import ClientError
 from ops import stack
 from workflow.models import TENANT_ID
 from workflow.registry import PROFILE, TablePartition, partition_key
-from workflow.tenants import TIERS, TenantRefusedError
+from workflow.tenants import TIERS, Limits, TenantRefusedError
 
-ACTIONS = ("add", "show", "suspend", "resume", "list", "remove")
+ACTIONS = ("add", "show", "set", "suspend", "resume", "list", "remove")
+LIMITS = tuple(Limits.__annotations__)
 
 
 class NotDoneError(Exception):
@@ -27,16 +30,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("action", choices=ACTIONS)
     parser.add_argument("--tenant", default="", help="tenant id, 3 to 24 of a-z and 0-9")
     parser.add_argument("--tier", default="", help=f"one of {', '.join(TIERS)}")
+    parser.add_argument(
+        "--limits", default="", help="the tenant's own, 'map_concurrency=5 ...'; 'none' for none"
+    )
     options = parser.parse_args(arguments)
     if options.action != "list" and not TENANT_ID.fullmatch(options.tenant):
         parser.error(f"--tenant is {options.tenant!r}, expected 3 to 24 of a-z and 0-9")
-    if options.action == "add" and options.tier not in TIERS:
+    if options.tier not in TIERS and (options.action == "add" or options.tier):
         parser.error(f"--tier is {options.tier!r}, expected one of {', '.join(TIERS)}")
+    if options.action == "set" and not (options.tier or options.limits):
+        parser.error("nothing to set: give --tier or --limits (make: TIER= or LIMITS=)")
+    try:
+        limits = parse_limits(options.limits)
+    except ValueError as error:
+        parser.error(f"--limits: {error}")
+
+    actions: dict[str, Callable[[Any, str, str], None]] = {
+        "add": partial(add, tier=options.tier, limits=limits),
+        "show": show,
+        "set": partial(set_limits, tier=options.tier, limits=limits),
+        "suspend": partial(set_status, status="SUSPENDED"),
+        "resume": partial(set_status, status="ACTIVE"),
+        "list": list_tenants,
+        "remove": remove,
+    }
 
     def run() -> int:
         client, table = stack.client("dynamodb"), stack.output("TenantTableName")
         try:
-            change(client, table, options.action, options.tenant, options.tier)
+            actions[options.action](client, table, options.tenant)
         except (NotDoneError, TenantRefusedError) as error:
             print(error, file=sys.stderr)
             return 1
@@ -45,31 +67,37 @@ def main(arguments: list[str] | None = None) -> int:
     return stack.report(run)
 
 
-def change(client: Any, table: str, action: str, tenant_id: str, tier: str) -> None:
-    """Do one of the actions.
+def parse_limits(text: str) -> dict[str, int] | None:
+    """Read ``name=number ...``; nothing for "none", and None if there is nothing to read.
+
+    >>> parse_limits("map_concurrency=5 running_executions=50")
+    {'map_concurrency': 5, 'running_executions': 50}
 
     Raises:
-        NotDoneError: the tenant is there already, or is not, or has running executions.
+        ValueError: a name that is no limit, or a number that is not 1 or more.
     """
-    if action == "add":
-        add(client, table, tenant_id, tier)
-    elif action == "show":
-        show(client, table, tenant_id)
-    elif action == "list":
-        list_tenants(client, table)
-    elif action == "remove":
-        remove(client, table, tenant_id)
-    else:
-        set_status(client, table, tenant_id, "SUSPENDED" if action == "suspend" else "ACTIVE")
+    if text in ("", "none"):
+        return {} if text else None
+    limits = {}
+    for part in text.split():
+        name, _, number = part.partition("=")
+        if name not in LIMITS:
+            raise ValueError(f"there is no limit {name!r}, expected {', '.join(LIMITS)}")
+        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 1_000_000:
+            raise ValueError(f"{name} is {number!r}, expected a whole number from 1 to 1000000")
+        limits[name] = int(number)
+    return limits
 
 
-def add(client: Any, table: str, tenant_id: str, tier: str) -> None:
+def add(
+    client: Any, table: str, tenant_id: str, tier: str, limits: dict[str, int] | None = None
+) -> None:
     """Add a tenant; one that is there is left as it is."""
     item = {
         **_key(tenant_id),
         "status": {"S": "ACTIVE"},
         "tier": {"S": tier},
-        "overrides": {"M": {}},
+        "overrides": _numbers(limits or {}),
         "running": {"N": "0"},
     }
     _conditional(
@@ -88,7 +116,17 @@ def show(client: Any, table: str, tenant_id: str) -> None:
     print(json.dumps({**known, "limits": profile.limits()}, indent=2))
 
 
-def list_tenants(client: Any, table: str) -> None:
+def set_limits(
+    client: Any, table: str, tenant_id: str, tier: str, limits: dict[str, int] | None
+) -> None:
+    """Change the tier, or the tenant's own limits, or both; what is not given stays."""
+    values: dict[str, Any] = {"tier": {"S": tier}} if tier else {}
+    if limits is not None:
+        values["overrides"] = _numbers(limits)
+    _update(client, table, tenant_id, values)
+
+
+def list_tenants(client: Any, table: str, _: str = "") -> None:
     """Print every tenant with its status, tier and running executions."""
     pages = client.get_paginator("scan").paginate(
         TableName=table,
@@ -104,16 +142,7 @@ def list_tenants(client: Any, table: str) -> None:
 
 def set_status(client: Any, table: str, tenant_id: str, status: str) -> None:
     """Suspend or resume; executions that run already are left alone."""
-    _conditional(
-        client.update_item,
-        f"tenant {tenant_id} is unknown",
-        TableName=table,
-        Key=_key(tenant_id),
-        UpdateExpression="SET #status = :status",
-        ConditionExpression="attribute_exists(pk)",
-        ExpressionAttributeNames={"#status": "status"},
-        ExpressionAttributeValues={":status": {"S": status}},
-    )
+    _update(client, table, tenant_id, {"status": {"S": status}})
 
 
 def remove(client: Any, table: str, tenant_id: str) -> None:
@@ -130,6 +159,23 @@ def remove(client: Any, table: str, tenant_id: str) -> None:
 
 def _key(tenant_id: str) -> dict[str, Any]:
     return {"pk": {"S": partition_key(tenant_id)}, "sk": {"S": PROFILE}}
+
+
+def _numbers(limits: dict[str, int]) -> dict[str, Any]:
+    return {"M": {name: {"N": str(number)} for name, number in limits.items()}}
+
+
+def _update(client: Any, table: str, tenant_id: str, values: dict[str, Any]) -> None:
+    _conditional(
+        client.update_item,
+        f"tenant {tenant_id} is unknown",
+        TableName=table,
+        Key=_key(tenant_id),
+        UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in values),
+        ConditionExpression="attribute_exists(pk)",
+        ExpressionAttributeNames={f"#{name}": name for name in values},
+        ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+    )
 
 
 def _conditional(operation: Any, refusal: str, **request: Any) -> None:

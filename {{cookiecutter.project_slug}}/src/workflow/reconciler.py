@@ -5,83 +5,115 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from workflow import tenants
 from workflow.credentials import tenant_client
 from workflow.models import JsonObject
 from workflow.registry import TablePartition
+from workflow.tenants import tenant_of_name
 
-SWEEP_AFTER_SECONDS = 15 * 60
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "NOT_STARTED", "FORGOTTEN"}
+MARGIN_MILLISECONDS = 30_000
+"""What one look may take, with its retries: a sweep begins none when it has less."""
+
+
+class NotSweptError(Exception):
+    """Some executions could not be looked at; Lambda tries again, and then tells the operator."""
 
 
 def handler(event: Any, context: Any) -> JsonObject:
-    """Take the status event of an execution that has ended, or sweep when the schedule says so."""
-    del context
+    """Take the status event of an execution that has ended, or sweep when the schedule says so.
+
+    Raises:
+        NotSweptError: some executions could not be looked at; the others have been.
+    """
     detail = event.get("detail") or {}
-    if "durableExecutionName" in detail:
-        return {"released": int(release(detail["durableExecutionName"], detail["status"]))}
-    return sweep()
-
-
-def release(name: str, status: str) -> bool:
-    """Count down once; a second event of the same execution changes nothing."""
-    tenant_id = tenants.tenant_of_name(name)
+    if "durableExecutionName" not in detail:
+        return sweep(context)
+    name, status = detail["durableExecutionName"], detail["status"]
+    tenant_id = tenant_of_name(name)
     if tenant_id is None or status not in ENDED:
-        return False  # not started by the starter, so never counted, or not over
-    registry = TablePartition(tenant_id, tenant_client("dynamodb", tenant_id))
-    return registry.release(name, status, int(time.time()))
+        return {"released": 0}  # not started by the starter, so never counted, or not over
+    return {"released": int(_partition(tenant_id).release(name, status, int(time.time())))}
 
 
-def sweep() -> JsonObject:
-    """Release what is counted as running, but is not; one that fails does not stop the others."""
-    released = failed = 0
-    before = str(int(time.time()) - SWEEP_AFTER_SECONDS)
+def sweep(context: Any) -> JsonObject:
+    """Look at executions that are counted as running, those first that were due first.
+
+    What a sweep has no time for is due first in the next one.
+
+    Raises:
+        NotSweptError: some could not be looked at.
+    """
+    looked = released = failed = 0
+    for name in due():
+        if context.get_remaining_time_in_millis() < MARGIN_MILLISECONDS:
+            break
+        looked += 1
+        try:
+            released += look(name)
+        except (BotoCoreError, ClientError):
+            failed += 1
+            logging.getLogger("workflow").exception("not swept", extra={"executionName": name})
+    if failed:
+        raise NotSweptError(f"{failed} of {looked} executions could not be looked at")
+    return {"looked": looked, "released": released}
+
+
+def due() -> Iterator[str]:
+    """The names of the executions to look at, of all tenants."""
     pages = (
         _client("dynamodb")
         .get_paginator("query")
         .paginate(
             TableName=os.environ["TENANT_TABLE"],
             IndexName="running",
-            KeyConditionExpression="#state = :running AND runningSince < :before",
+            KeyConditionExpression="#state = :running AND lookAt < :now",
             ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":running": {"S": "RUNNING"}, ":before": {"N": before}},
+            ExpressionAttributeValues={
+                ":running": {"S": "RUNNING"},
+                ":now": {"N": str(int(time.time()))},
+            },
         )
     )
     for page in pages:
         for item in page["Items"]:
-            name = item["sk"]["S"].removeprefix("RUN#")
-            try:
-                released += release(name, status_of(name, item.get("executionArn", {}).get("S")))
-            except (BotoCoreError, ClientError):
-                failed += 1
-                logging.getLogger("workflow").exception("not swept", extra={"executionName": name})
-    return {"released": released, "failed": failed}
+            yield item["sk"]["S"].removeprefix("RUN#")
 
 
-def status_of(name: str, execution_arn: str | None) -> str:
-    """The status of an execution; NOT_STARTED if its start never came to an execution."""
-    client = _client("lambda")
-    if execution_arn:
-        try:
-            return str(
-                client.get_durable_execution(
-                    DurableExecutionArn=execution_arn, IncludeExecutionData=False
-                )["Status"]
-            )
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceNotFoundException":
-                raise
-            return "FORGOTTEN"
-    executions = client.list_durable_executions_by_function(
-        FunctionName=os.environ["WORKFLOW_FUNCTION"], DurableExecutionName=name
-    )["DurableExecutions"]
-    return str(executions[0]["Status"]) if executions else "NOT_STARTED"
+def look(name: str) -> bool:
+    """Release an execution that is over; look again later at one that runs."""
+    partition = _partition(str(tenant_of_name(name)))
+    status = status_of(partition.arn_of(name))
+    now = int(time.time())
+    if status in ENDED:
+        return partition.release(name, status, now)
+    partition.look_again(name, now)
+    return False
+
+
+def status_of(execution_arn: str | None) -> str:
+    """The status of an execution; NOT_STARTED if neither starter nor workflow have seen it."""
+    if execution_arn is None:
+        return "NOT_STARTED"
+    try:
+        execution = _client("lambda").get_durable_execution(
+            DurableExecutionArn=execution_arn, IncludeExecutionData=False
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "ResourceNotFoundException":
+            raise
+        return "FORGOTTEN"
+    return str(execution["Status"])
+
+
+def _partition(tenant_id: str) -> TablePartition:
+    return TablePartition(tenant_id, tenant_client("dynamodb", tenant_id))
 
 
 @cache

@@ -15,10 +15,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workflow.credentials import tenant_client
-from workflow.tenants import Profile, TenantRefusedError
+from workflow.tenants import Profile, TenantRefusedError, execution_name_of
 
 PROFILE = "PROFILE"
 TRANSACTION_ATTEMPTS = 8
+LOOK_AFTER_SECONDS = 15 * 60
+"""How long after its start the reconciler looks at an execution that it has not heard of."""
+
+LOOK_AGAIN_SECONDS = 60 * 60
+"""How long after that it looks again, as long as the execution runs."""
+
 REMEMBERED_SECONDS = 100 * 24 * 60 * 60
 """How long an execution that has ended is remembered: longer than the service can (90 days)."""
 
@@ -32,6 +38,9 @@ class Partition(Protocol):
 
     def profile(self) -> Profile:
         """Read the tenant's row; TenantRefusedError if there is none."""
+
+    def note_arn(self, execution_arn: str) -> None:
+        """Remember a running execution; TenantRefusedError if it is not counted as one."""
 
     def put_approval(
         self, token: str, callback_id: str, execution_arn: str, expires_at: int
@@ -89,7 +98,8 @@ class TablePartition:
             TenantRefusedError: so many are running already, the tenant has been suspended, or the
                 execution has ended, so that the service may have forgotten it.
         """
-        run = {"state": {"S": "RUNNING"}, "runningSince": {"N": str(started_at)}}
+        look_at = {"N": str(started_at + LOOK_AFTER_SECONDS)}
+        run = {"state": {"S": "RUNNING"}, "lookAt": look_at}
         put = {
             "Item": {**self._key(f"RUN#{name}"), **run},
             "ConditionExpression": "attribute_not_exists(pk) OR #state = :never",
@@ -123,22 +133,54 @@ class TablePartition:
             )
         return True
 
-    def note_arn(self, name: str, execution_arn: str) -> None:
-        """Remember the execution, so that the reconciler can ask how it is."""
-        self._client.update_item(
-            TableName=self._table,
-            Key=self._key(f"RUN#{name}"),
-            UpdateExpression="SET executionArn = :arn",
-            ConditionExpression="attribute_exists(pk)",
-            ExpressionAttributeValues={":arn": {"S": execution_arn}},
-        )
+    def note_arn(self, execution_arn: str) -> None:
+        """Remember an execution that has started, so that the reconciler can ask how it is.
+
+        Raises:
+            TenantRefusedError: it is not counted as running.
+        """
+        arn = {"S": execution_arn}
+        if not self._update_running(
+            execution_name_of(execution_arn), "SET executionArn = :value", arn
+        ):
+            raise TenantRefusedError("this execution is not counted as running: use the starter")
+
+    def look_again(self, name: str, now: int) -> None:
+        """Let the reconciler look at a running execution later, and at others before."""
+        self._update_running(name, "SET lookAt = :value", {"N": str(now + LOOK_AGAIN_SECONDS)})
+
+    def _update_running(self, name: str | None, expression: str, value: dict[str, str]) -> bool:
+        """Change a run, unless it is not, or no longer, counted as running."""
+        try:
+            self._client.update_item(
+                TableName=self._table,
+                Key=self._key(f"RUN#{name}"),
+                UpdateExpression=expression,
+                ConditionExpression="#state = :running",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={":value": value, ":running": {"S": "RUNNING"}},
+            )
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def arn_of(self, name: str) -> str | None:
+        """The ARN of an execution that was counted, or None if nobody has seen it start."""
+        item = self._client.get_item(
+            TableName=self._table, Key=self._key(f"RUN#{name}"), ConsistentRead=True
+        ).get("Item", {})
+        return item["executionArn"]["S"] if "executionArn" in item else None
 
     def release(self, name: str, state: str, now: int) -> bool:
-        """Count down when an execution has ended; False if that has been done before."""
+        """Count down when an execution has ended; False if that has been done before.
+
+        The state NOT_STARTED is for an execution that nobody has seen start.
+        """
+        unseen = " AND attribute_not_exists(executionArn)" if state == "NOT_STARTED" else ""
         end = {
             "Key": self._key(f"RUN#{name}"),
-            "UpdateExpression": "SET #state = :state, expiresAt = :expires REMOVE runningSince",
-            "ConditionExpression": "#state = :running",
+            "UpdateExpression": "SET #state = :state, expiresAt = :expires REMOVE lookAt",
+            "ConditionExpression": f"#state = :running{unseen}",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {
                 ":state": {"S": state},
@@ -225,7 +267,7 @@ class TablePartition:
 
 
 class FilePartition:
-    """A tenant in a JSON file, for the local run: profiles only, there is nothing to count."""
+    """A tenant in a JSON file, for the local run: profiles only, nothing is counted there."""
 
     def __init__(self, tenant_id: str, path: Path) -> None:
         """Take the file that REGISTRY_FILE names."""
@@ -243,6 +285,9 @@ class FilePartition:
             raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
         entry = tenants[self.tenant_id]
         return Profile(self.tenant_id, entry["status"], entry["tier"], entry.get("overrides", {}))
+
+    def note_arn(self, execution_arn: str) -> None:
+        """Forget it: this machine has no starter that counts."""
 
     def put_approval(
         self, token: str, callback_id: str, execution_arn: str, expires_at: int

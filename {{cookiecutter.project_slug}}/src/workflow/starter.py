@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -71,7 +72,8 @@ def start(request: WorkflowRequest, event: JsonObject) -> JsonObject:
     )
     registry.admit(name, allowed["running_executions"], int(time.time()))
     arn = invoke(request.tenant_id, name, payload)
-    registry.note_arn(name, arn)
+    with suppress(TenantRefusedError):  # it is over already
+        registry.note_arn(arn)
     return {"started": True, "executionName": name, "executionArn": arn}
 
 

@@ -32,15 +32,18 @@ from workflow.settings import load
 
 
 @durable_step
-def prepare_work(context: StepContext, request: WorkflowRequest) -> Plan:
+def prepare_work(context: StepContext, request: WorkflowRequest, execution_arn: str) -> Plan:
     """Turn the input into work items, and fix what they are processed with.
 
     Raises:
-        TenantRefusedError: the registry does not know the tenant, or has it suspended.
+        TenantRefusedError: the registry does not know the tenant, or has it suspended, or does not
+            count this execution.
         InvalidInputError: more items than the tenant may have processed.
     """
-    profile = registry.partition(request.tenant_id).profile().require_active()
+    partition = registry.partition(request.tenant_id)
+    profile = partition.profile().require_active()
     tenants.require_items(request, profile.limits())
+    partition.note_arn(execution_arn)
     plan = Plan(
         started_at=_now().isoformat(),
         tier=profile.tier,

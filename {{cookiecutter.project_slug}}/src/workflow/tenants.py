@@ -50,24 +50,31 @@ class Profile:
         """Return the profile itself.
 
         Raises:
-            TenantRefusedError: the tenant is suspended, or its tier is not in ``tiers.toml``.
+            TenantRefusedError: the tenant is suspended.
         """
         if self.status != "ACTIVE":
             raise TenantRefusedError(f"tenant {self.tenant_id} is {self.status.lower()}")
-        if self.tier not in TIERS:
-            raise TenantRefusedError(f"tenant {self.tenant_id} has the unknown tier {self.tier!r}")
         return self
 
     def limits(self) -> Limits:
         """The numbers of the tier, with the tenant's own in their place.
 
         Raises:
-            TenantRefusedError: one of the tenant's own is less than 1, which would mean no limit.
+            TenantRefusedError: the tier is not in ``tiers.toml``; or one of the tenant's own is no
+                limit, or less than 1, which would mean none.
         """
-        if any(value < 1 for value in self.overrides.values()):
-            raise TenantRefusedError(f"tenant {self.tenant_id} has an override of less than 1")
-        own = {name: value for name, value in self.overrides.items() if name in TIERS[self.tier]}
-        return cast("Limits", {**TIERS[self.tier], **own})
+        if self.tier not in TIERS:
+            raise TenantRefusedError(
+                f"tenant {self.tenant_id} has the tier {self.tier!r}, expected {', '.join(TIERS)}"
+            )
+        limits = dict(TIERS[self.tier])
+        for name, value in self.overrides.items():
+            if name not in limits or value < 1:
+                raise TenantRefusedError(
+                    f"tenant {self.tenant_id} has the override {name}={value}, "
+                    f"expected 1 or more for one of {', '.join(limits)}"
+                )
+        return cast("Limits", limits | dict(self.overrides))
 
 
 def narrow(settings: Settings, limits: Limits) -> Settings:

@@ -32,8 +32,11 @@ from workflow.models import (
 def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     """Prepare, ask, check, process, aggregate."""
     limits.require_room(request, len(CHECKS))
+    execution_arn = context.execution_context.durable_execution_arn
     plan = context.step(
-        steps.prepare_work(request), name="prepare-work", config=policies.RETRY_TRANSIENT
+        steps.prepare_work(request, execution_arn),
+        name="prepare-work",
+        config=policies.RETRY_TRANSIENT,
     )
     approval = await_approval(context, request, plan)
     checks: list[CheckResult] = run_checks(context, plan) if approval.goes_on else []
@@ -45,7 +48,7 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     )
     output = build_output(
         request,
-        context.execution_context.durable_execution_arn,
+        execution_arn,
         status_of(approval, checks, outcomes),
         approval.to_wire(),
         checks,

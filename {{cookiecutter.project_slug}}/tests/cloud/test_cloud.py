@@ -1,7 +1,8 @@
 """What only AWS can show, against a deployed stack: ``STACK_NAME=... AWS_REGION=... make test``.
 
-Needs permission to use the stack's functions, its table and its dead-letter queue. The executions
-are those of the tenant acme, unless TENANT names another.
+Needs permission to use the stack's functions, its table and its dead-letter queue, and to make a
+queue, a subscription and a role for a minute. The executions are those of the tenant acme, unless
+TENANT names another.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import uuid4
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from ops import callback, stack, tenant
 from ops.local import environment
@@ -47,9 +50,9 @@ def _tenant() -> None:
         tenant.add(boto3.client("dynamodb"), table, TENANT, "premium")
 
 
-def start_in_cloud(event: Any) -> str:
+def start_in_cloud(event: Any, tenant_id: str = TENANT) -> str:
     """Start an execution through the starter; return its ARN."""
-    event = event | {"tenantId": TENANT, "requestKey": uuid4().hex}
+    event = event | {"tenantId": tenant_id, "requestKey": uuid4().hex}
     answer = stack.call(stack_output("StarterFunctionName"), event)
     assert answer["started"], answer
     arn: str = answer["executionArn"]
@@ -135,6 +138,168 @@ def test_the_count_goes_down_when_an_execution_ends() -> None:
     pytest.fail("the execution was still counted as running two minutes after its end")
 
 
+@pytest.fixture
+def messages() -> Iterator[Callable[[str], dict[str, Any]]]:
+    """What the approvers of an execution are told: a queue that subscribes to the topic."""
+    sqs, sns = boto3.client("sqs"), boto3.client("sns")
+    topic = boto3.client("cloudformation").describe_stack_resource(
+        StackName=STACK_NAME, LogicalResourceId="ApprovalTopic"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    url = sqs.create_queue(QueueName=f"test-{uuid4().hex}")["QueueUrl"]
+    queue = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    allow = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue["QueueArn"],
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allow]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
+    subscription = sns.subscribe(
+        TopicArn=topic,
+        Protocol="sqs",
+        Endpoint=queue["QueueArn"],
+        Attributes={"RawMessageDelivery": "true"},
+        ReturnSubscriptionArn=True,
+    )["SubscriptionArn"]
+
+    def message_about(arn: str) -> dict[str, Any]:
+        for _ in range(12):
+            found = sqs.receive_message(QueueUrl=url, WaitTimeSeconds=10, MaxNumberOfMessages=10)
+            for message in found.get("Messages", []):
+                body: dict[str, Any] = json.loads(message["Body"])
+                if body["executionArn"] == arn:
+                    return body
+        pytest.fail("the approvers were not told within two minutes")
+
+    yield message_about
+    sns.unsubscribe(SubscriptionArn=subscription)
+    sqs.delete_queue(QueueUrl=url)
+
+
+def test_a_token_answers_once_and_for_its_own_tenant_only(
+    messages: Callable[[str], dict[str, Any]],
+) -> None:
+    client = boto3.client("lambda")
+    arn = start_in_cloud(make_event("a"))
+    event = {"token": messages(arn)["token"], "answer": {"decision": "APPROVED"}}
+
+    def answer(tenant_id: str) -> Any:
+        reply = stack.call(stack_output("ApproverFunctionName"), event | {"tenantId": tenant_id})
+        return reply["accepted"]
+
+    assert answer(f"not{TENANT}") is False
+    assert answer(TENANT) is True
+    assert answer(TENANT) is False
+    # In isolated tenancy: the guard has compared the invocation's tenant again, after the wait.
+    assert wait_until_over(client, arn)["Status"] == "SUCCEEDED"
+
+
+@pytest.fixture
+def session_of() -> Iterator[Callable[[str], boto3.Session]]:
+    """Sessions that are tagged with a tenant, of a copy of a tenant role that trusts the tester.
+
+    The stack's own roles trust its functions only.
+    """
+    iam, sts = boto3.client("iam"), boto3.client("sts")
+    name = f"test-{uuid4().hex}"
+    account = sts.get_caller_identity()["Account"]
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+        "Action": ["sts:AssumeRole", "sts:TagSession"],
+    }
+    copied = boto3.client("cloudformation").describe_stack_resource(
+        StackName=STACK_NAME, LogicalResourceId="TenantApproverRole"
+    )["StackResourceDetail"]["PhysicalResourceId"]
+    policy = iam.get_role_policy(RoleName=copied, PolicyName="tenant")["PolicyDocument"]
+    role = iam.create_role(
+        RoleName=name,
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )["Role"]["Arn"]
+    iam.put_role_policy(RoleName=name, PolicyName="tenant", PolicyDocument=json.dumps(policy))
+    time.sleep(15)  # IAM is eventually consistent
+
+    def session(tenant_id: str) -> boto3.Session:
+        credentials = sts.assume_role(
+            RoleArn=role,
+            RoleSessionName="test",
+            Tags=[{"Key": "TenantId", "Value": tenant_id}],
+        )["Credentials"]
+        return boto3.Session(
+            credentials["AccessKeyId"], credentials["SecretAccessKey"], credentials["SessionToken"]
+        )
+
+    yield session
+    iam.delete_role_policy(RoleName=name, PolicyName="tenant")
+    iam.delete_role(RoleName=name)
+
+
+def test_iam_keeps_a_session_of_one_tenant_from_another(
+    session_of: Callable[[str], boto3.Session],
+) -> None:
+    """The second wall, behind the code: TENANT's item and callback, and another's session."""
+    client, table = boto3.client("lambda"), stack_output("TenantTableName")
+    arn = start_in_cloud(make_event("a"))
+    wait_until_asked(client, arn)
+    callback_id = callback.pending_callback(client, arn)
+    own, foreign = session_of(TENANT), session_of(f"not{TENANT}"[:24])
+
+    for session, code in ((own, None), (foreign, "AccessDeniedException")):
+        assert (
+            error_code(
+                session.client("dynamodb").get_item, TableName=table, Key=tenant._key(TENANT)
+            )
+            == code
+        )
+        heartbeat = session.client("lambda").send_durable_execution_callback_heartbeat
+        assert error_code(heartbeat, CallbackId=callback_id) == code
+    callback.main(["reject", "--execution", arn])
+
+
+def error_code(operation: Callable[..., Any], **request: Any) -> str | None:
+    """The code that an operation fails with, or None if it succeeds."""
+    try:
+        operation(**request)
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return None
+
+
+#% if cookiecutter.tenancy == "isolated"
+def test_no_execution_environment_serves_two_tenants() -> None:
+    """Every environment writes a log stream of its own."""
+    other = f"not{TENANT}"[:24]
+    with contextlib.suppress(tenant.NotDoneError):
+        tenant.add(boto3.client("dynamodb"), stack_output("TenantTableName"), other, "premium")
+    client = boto3.client("lambda")
+    for tenant_id in (TENANT, other):
+        arn = start_in_cloud(make_event("a"), tenant_id)
+        wait_until_asked(client, arn)
+        callback.main(["reject", "--execution", arn])
+
+    def streams(tenant_id: str) -> set[str]:
+        pages = (
+            boto3.client("logs")
+            .get_paginator("filter_log_events")
+            .paginate(
+                logGroupName=f"/aws/lambda/{STACK_NAME}",
+                filterPattern='{ $.tenantId = "' + tenant_id + '" && $.workflowId = * }',
+            )
+        )
+        return {event["logStreamName"] for page in pages for event in page["events"]}
+
+    for _ in range(12):
+        if streams(TENANT) and streams(other):
+            break
+        time.sleep(5)
+    assert streams(TENANT)
+    assert streams(other)
+    assert not streams(TENANT) & streams(other)
+
+
+#% endif
 def test_an_unknown_token_answers_nothing() -> None:
     event = {"tenantId": TENANT, "token": "unknown", "answer": {"decision": "APPROVED"}}
 

@@ -144,7 +144,7 @@ def statements(policies: list[dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
 
 def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any]) -> None:
     roles = resources(transformed, "AWS::IAM::Role")
-    (shared,) = resources(transformed, "AWS::IAM::Policy").values()
+    attached = resources(transformed, "AWS::IAM::Policy")
 
     assert not any("ManagedPolicyArns" in role for role in roles.values())
     assert {name: statements(role.get("Policies", [])) for name, role in roles.items()} == {
@@ -168,17 +168,21 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
                 "dynamodb:Query",
                 {"Fn::Sub": "${TenantTable.Arn}/index/running"},
             ),
-            "SeeHowTheyEnded": (
-                ["lambda:GetDurableExecution", "lambda:ListDurableExecutionsByFunction"],
-                [
-                    {"Fn::Sub": WORKFLOW},
-                    {"Fn::Sub": f"{WORKFLOW}:*"},
-                ],
+            "SeeHowTheyEnded": ("lambda:GetDurableExecution", {"Fn::Sub": f"{WORKFLOW}:*"}),
+            "KeepFailedEvents": (
+                "sqs:SendMessage",
+                {"Fn::GetAtt": ["LostStatusEvents", "Arn"]},
             ),
         },
         "TenantRole": {
             "OwnPartition": (
                 ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+                {"Fn::GetAtt": ["TenantTable", "Arn"]},
+            ),
+        },
+        "TenantApproverRole": {
+            "OwnApprovals": (
+                ["dynamodb:GetItem", "dynamodb:UpdateItem"],
                 {"Fn::GetAtt": ["TenantTable", "Arn"]},
             ),
             "AnswerOwnExecutions": (
@@ -191,22 +195,53 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
             ),
         },
     }
-    assert statements([shared]) == {
-        "ActForOneTenant": (
-            ["sts:AssumeRole", "sts:TagSession"],
-            {"Fn::GetAtt": ["TenantRole", "Arn"]},
+    acting = ["WorkflowRole", "StarterRole", "ReconcilerRole"]
+    session = ["sts:AssumeRole", "sts:TagSession"]
+    assert {
+        name: ([role["Ref"] for role in policy["Roles"]], statements([policy]))
+        for name, policy in attached.items()
+    } == {
+        "ActForTenants": (
+            acting,
+            {"ActForOneTenant": (session, {"Fn::GetAtt": ["TenantRole", "Arn"]})},
+        ),
+        "AnswerForTenants": (
+            ["ApproverRole"],
+            {"AnswerForOneTenant": (session, {"Fn::GetAtt": ["TenantApproverRole", "Arn"]})},
         ),
         "WriteLogs": (
-            ["logs:CreateLogStream", "logs:PutLogEvents"],
-            {"Fn::GetAtt": ["LogGroup", "Arn"]},
+            ["WorkflowRole", "StarterRole", "ApproverRole", "ReconcilerRole"],
+            {
+                "WriteLogs": (
+                    ["logs:CreateLogStream", "logs:PutLogEvents"],
+                    {"Fn::GetAtt": ["LogGroup", "Arn"]},
+                )
+            },
         ),
+    }
+    environments = {
+        name: function["Environment"]["Variables"]["TENANT_ROLE_ARN"]["Fn::GetAtt"][0]
+        for name, function in resources(transformed, "AWS::Lambda::Function").items()
+    }
+    assert environments == {
+        "WorkflowFunction": "TenantRole",
+        "StarterFunction": "TenantRole",
+        "ReconcilerFunction": "TenantRole",
+        "ApproverFunction": "TenantApproverRole",
     }
 
 
-def test_the_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
-    transformed: dict[str, Any],
+@pytest.mark.parametrize(
+    ("name", "trusted", "on_items"),
+    [
+        ("TenantRole", ["WorkflowRole", "StarterRole", "ReconcilerRole"], "OwnPartition"),
+        ("TenantApproverRole", ["ApproverRole"], "OwnApprovals"),
+    ],
+)
+def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
+    transformed: dict[str, Any], name: str, trusted: list[str], on_items: str
 ) -> None:
-    role = resources(transformed, "AWS::IAM::Role")["TenantRole"]
+    role = resources(transformed, "AWS::IAM::Role")[name]
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     conditions = {
         statement["Sid"]: statement["Condition"]
@@ -214,20 +249,17 @@ def test_the_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
         if statement["Sid"] not in KEY_STATEMENTS
     }
 
-    assert trust["Principal"] == {
-        "AWS": [
-            {"Fn::GetAtt": [name, "Arn"]}
-            for name in ("WorkflowRole", "StarterRole", "ApproverRole", "ReconcilerRole")
-        ]
-    }
+    arns = [{"Fn::GetAtt": [role, "Arn"]} for role in trusted]
+    assert trust["Principal"] == {"AWS": arns if len(arns) > 1 else arns[0]}
     stack_tenant = {"StringEquals": {"aws:RequestTag/TenantId": {"Ref": "TenantId"}}}
     assert trust["Condition"] == {
         **(stack_tenant if TENANCY == "silo" else {}),
         "Null": {"aws:RequestTag/TenantId": "false"},
         "ForAllValues:StringEquals": {"aws:TagKeys": ["TenantId"]},
     }
+    answer_own = {"AnswerOwnExecutions": {"Null": {"aws:PrincipalTag/TenantId": "false"}}}
     assert conditions == {
-        "OwnPartition": {
+        on_items: {
             "ForAllValues:StringEquals": {
                 "dynamodb:LeadingKeys": ["TENANT#${aws:PrincipalTag/TenantId}"]
             },
@@ -236,7 +268,7 @@ def test_the_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
                 "aws:PrincipalTag/TenantId": "false",
             },
         },
-        "AnswerOwnExecutions": {"Null": {"aws:PrincipalTag/TenantId": "false"}},
+        **(answer_own if name == "TenantApproverRole" else {}),
     }
 
 
@@ -250,11 +282,16 @@ def test_nobody_may_do_anything_to_everything(transformed: dict[str, Any]) -> No
     assert not re.search(r'"(Resource|Action|Principal)": (\[[^]]*)?"\*"', json.dumps(others))
 
 
-def test_someone_hears_of_a_failed_execution(transformed: dict[str, Any]) -> None:
-    (alarm,) = resources(transformed, "AWS::CloudWatch::Alarm").values()
+@pytest.mark.parametrize("queue", ["DeadLetterQueue", "LostStatusEvents"])
+def test_someone_hears_of_what_failed(transformed: dict[str, Any], queue: str) -> None:
+    (alarm,) = (
+        alarm
+        for alarm in resources(transformed, "AWS::CloudWatch::Alarm").values()
+        if alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": [queue, "QueueName"]}
+    )
 
     assert alarm["AlarmActions"] == [{"Ref": "OperatorTopic"}]
-    assert alarm["Dimensions"][0]["Value"] == {"Fn::GetAtt": ["DeadLetterQueue", "QueueName"]}
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
 
 
 def test_the_environment_is_what_the_settings_read() -> None:

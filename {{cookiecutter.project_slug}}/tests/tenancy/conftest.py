@@ -18,6 +18,7 @@ from workflow import credentials, reconciler, starter
 from workflow.registry import TablePartition
 
 TABLE = "tenants"
+TENANT_ROLE = "arn:aws:iam::123456789012:role/tenant"
 EVERYTHING_ELSE = "http://127.0.0.1:9"  # nothing listens there
 
 
@@ -43,11 +44,10 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "TENANT_TABLE": TABLE,
-        "TENANT_ROLE_ARN": "arn:aws:iam::123456789012:role/tenant",
+        "TENANT_ROLE_ARN": TENANT_ROLE,
         "TENANCY": "pool",
         "TENANT_ID": "",
         "WORKFLOW_ALIAS_ARN": "arn:aws:lambda:us-east-1:123456789012:function:workflow:live",
-        "WORKFLOW_FUNCTION": "workflow",
     }.items():
         monkeypatch.setenv(name, value)
     credentials._client.cache_clear()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +12,6 @@ import pytest
 from botocore.exceptions import ClientError
 
 from tests.execution import make_event
-from tests.tenancy.conftest import TABLE
 from tests.tenancy.test_registry import running
 from workflow import approver, credentials, reconciler, starter
 from workflow.registry import TablePartition
@@ -26,7 +27,6 @@ class Lambda:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.error: str | None = None
         self.http_status = 400
-        self.executions: list[dict[str, str]] = []
         self.status: str | None = None
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
@@ -40,7 +40,7 @@ class Lambda:
                 raise ClientError(response, operation)
             if operation == "get_durable_execution":
                 return {"Status": self.status}
-            return {"DurableExecutionArn": "arn", "DurableExecutions": self.executions}
+            return {"DurableExecutionArn": arn_of(request.get("DurableExecutionName", ""))}
 
         return call
 
@@ -60,6 +60,21 @@ def lambda_(table: Any, monkeypatch: pytest.MonkeyPatch) -> Lambda:
         reconciler, "_client", lambda service: stand_in if service == "lambda" else table
     )
     return stand_in
+
+
+class Context:
+    """Of a Lambda invocation that has time for a number of looks."""
+
+    def __init__(self, looks: int = 100) -> None:
+        self.looks = looks
+
+    def get_remaining_time_in_millis(self) -> int:
+        self.looks -= 1
+        return 300_000 if self.looks >= 0 else 0
+
+
+def arn_of(name: str) -> str:
+    return f"arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/{name}/id"
 
 
 def event_of(tenant_id: str, *items: Any) -> dict[str, Any]:
@@ -210,10 +225,10 @@ class TestApprover:
         """An approval of acme."""
         add("globex")
         acme = add("acme")
-        acme.put_approval("token", "callback", "arn", expires_at=2**40)
+        acme.put_approval("the-token", "the-callback", "arn", expires_at=2**40)
         return acme
 
-    def answer(self, tenant_id: str, decision: str | None, token: str = "token") -> Any:  # noqa: S107
+    def answer(self, tenant_id: str, decision: str | None, token: str = "the-token") -> Any:  # noqa: S107
         event: dict[str, Any] = {"tenantId": tenant_id, "token": token}
         if decision:
             event["answer"] = {"decision": decision, "decidedBy": "ada"}
@@ -225,7 +240,7 @@ class TestApprover:
 
         ((operation, request),) = lambda_.calls
         assert operation == "send_durable_execution_callback_success"
-        assert request["CallbackId"] == "callback"
+        assert request["CallbackId"] == "the-callback"
         assert json.loads(request["Result"])["decision"] == "APPROVED"
 
     def test_rejects(self, lambda_: Lambda) -> None:
@@ -246,7 +261,7 @@ class TestApprover:
         assert reason == self.answer("acme", "APPROVED", token="unknown")["reason"]
         assert lambda_.calls == []
 
-    @pytest.mark.parametrize("event", [{}, [], {"tenantId": "acme"}, {"token": "token"}])
+    @pytest.mark.parametrize("event", [{}, [], {"tenantId": "acme"}, {"token": "the-token"}])
     def test_an_incomplete_request(self, lambda_: Lambda, event: Any) -> None:
         assert approver.handler(event, None)["accepted"] is False
         assert lambda_.calls == []
@@ -257,7 +272,7 @@ class TestApprover:
         assert len(lambda_.calls) == 1
 
     def test_an_answer_that_could_not_be_sent_can_be_sent_again(self, lambda_: Lambda) -> None:
-        for error in ("TooManyRequestsException", "callback"):  # the second quotes the callback id
+        for error in ("TooManyRequestsException", "the-callback"):  # the second quotes the id
             lambda_.error = error
             with pytest.raises(approver.AnswerNotSentError) as raised:
                 self.answer("acme", "APPROVED")
@@ -266,8 +281,32 @@ class TestApprover:
 
         assert self.answer("acme", "APPROVED") == {"accepted": True}
 
+    def test_no_secret_is_logged_also_when_everything_is(
+        self,
+        table: Any,
+        aws: str,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """With real clients; the server has no such operation, so the answer is refused."""
+        del table
+        monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", aws)
+        with caplog.at_level(logging.DEBUG), pytest.raises(approver.AnswerNotSentError) as raised:
+            self.answer("acme", "APPROVED")
+
+        functions = [record for record in caplog.records if record.name != "werkzeug"]
+        logged = " ".join([str(raised.value), *(record.getMessage() for record in functions)])
+        credentials_of_acme = credentials.tenant_client("lambda", "acme")._request_signer
+        for secret in (
+            "the-callback",
+            "the-token",
+            credentials_of_acme._credentials.secret_key,
+            credentials_of_acme._credentials.token,
+        ):
+            assert secret not in logged
+
     def test_an_answer_of_null_is_no_heartbeat(self, lambda_: Lambda) -> None:
-        event = {"tenantId": "acme", "token": "token", "answer": None}
+        event = {"tenantId": "acme", "token": "the-token", "answer": None}
 
         assert approver.handler(event, None)["accepted"] is False
         assert lambda_.calls == []
@@ -308,67 +347,94 @@ class TestReconciler:
         assert reconciler.handler(self.ended("by-hand"), None) == {"released": 0}
         assert lambda_.calls == []
 
-    @pytest.mark.parametrize(
-        ("executions", "left"),
-        [([], 0), ([{"Status": "FAILED"}], 0), ([{"Status": "RUNNING"}], 1)],
-    )
-    def test_the_sweep_finds_what_no_event_told(
-        self, table: Any, add: Add, lambda_: Lambda, executions: Any, left: int
+    @pytest.mark.parametrize("detail_type", ["RUNNING", "PAUSED"])
+    def test_an_execution_that_is_not_over(
+        self, table: Any, add: Add, lambda_: Lambda, detail_type: str
     ) -> None:
         add("acme").admit(self.NAME, 5, 0)
-        lambda_.executions = executions
+        event = {"detail": {"durableExecutionName": self.NAME, "status": detail_type}}
 
-        reply = reconciler.handler({"source": "aws.events"}, None)
+        assert reconciler.handler(event, None) == {"released": 0}
+        assert running(table, "acme") == 1
+        assert lambda_.calls == []
 
-        assert reply == {"released": 1 - left, "failed": 0}
-        assert running(table, "acme") == left
+    def test_the_sweep_gives_up_what_nobody_has_seen_start(
+        self, table: Any, add: Add, lambda_: Lambda
+    ) -> None:
+        add("acme").admit(self.NAME, 5, 0)
+
+        assert reconciler.handler({}, Context()) == {"looked": 1, "released": 1}
+        assert running(table, "acme") == 0
+        assert lambda_.calls == []
 
     @pytest.mark.parametrize(
         ("status", "left"), [("RUNNING", 1), ("PAUSED", 1), ("TIMED_OUT", 0), ("STOPPED", 0)]
     )
-    def test_the_sweep_asks_for_the_execution_it_knows(
+    def test_the_sweep_asks_for_the_execution_and_not_again_soon(
         self, table: Any, add: Add, lambda_: Lambda, status: str, left: int
     ) -> None:
         acme = add("acme")
         acme.admit(self.NAME, 5, 0)
-        acme.note_arn(self.NAME, "arn")
+        acme.note_arn(arn_of(self.NAME))
         lambda_.status = status
-        reconciler.handler({}, None)
 
-        assert lambda_.calls[0][1]["DurableExecutionArn"] == "arn"
+        replies = [reconciler.handler({}, Context()) for _ in range(2)]
+
+        assert replies == [
+            {"looked": 1, "released": 1 - left},
+            {"looked": 0, "released": 0},
+        ]
+        assert lambda_.calls[0][1]["DurableExecutionArn"] == arn_of(self.NAME)
         assert running(table, "acme") == left
 
-    def test_one_that_fails_does_not_stop_the_sweep(
-        self, table: Any, add: Add, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
+    def test_an_execution_that_the_service_has_forgotten(
+        self, table: Any, add: Add, lambda_: Lambda
     ) -> None:
-        globex = execution_name("globex", "wf-1", "k")
-        add("acme").admit(self.NAME, 5, 0)
-        add("globex").admit(globex, 5, 1)
-        release = reconciler.release
+        acme = add("acme")
+        acme.admit(self.NAME, 5, 0)
+        acme.note_arn(arn_of(self.NAME))
+        lambda_.error = "ResourceNotFoundException"
 
-        def failing(name: str, status: str) -> bool:
-            if name == self.NAME:
-                raise ClientError({"Error": {"Code": "x"}}, "TransactWriteItems")
-            return release(name, status)
+        assert reconciler.handler({}, Context()) == {"looked": 1, "released": 1}
+        assert running(table, "acme") == 0
 
-        monkeypatch.setattr(reconciler, "release", failing)
+    def test_a_sweep_goes_on_where_the_last_one_ran_out_of_time(
+        self, add: Add, lambda_: Lambda
+    ) -> None:
+        """Long approvals are not asked for again before everybody else has been."""
+        acme = add("acme")
+        lambda_.status = "RUNNING"
+        for number in range(5):
+            name = execution_name("acme", "wf-1", str(number))
+            acme.admit(name, 10, number)
+            acme.note_arn(arn_of(name))
 
-        assert reconciler.handler({}, None) == {"released": 1, "failed": 1}
+        looks = [reconciler.handler({}, Context(looks=2))["looked"] for _ in range(4)]
+
+        assert looks == [2, 2, 1, 0]
+        asked = [request["DurableExecutionArn"] for _, request in lambda_.calls]
+        assert asked == [arn_of(execution_name("acme", "wf-1", str(n))) for n in range(5)]
+
+    def test_one_that_fails_does_not_stop_the_sweep_and_is_not_kept_quiet(
+        self, table: Any, add: Add, lambda_: Lambda
+    ) -> None:
+        acme, globex = add("acme"), add("globex")
+        acme.admit(self.NAME, 5, 0)
+        acme.note_arn(arn_of(self.NAME))
+        globex.admit(execution_name("globex", "wf-1", "k"), 5, 1)
+        lambda_.error = "TooManyRequestsException"
+
+        with pytest.raises(reconciler.NotSweptError, match="1 of 2 executions"):
+            reconciler.handler({}, Context())
+
         assert (running(table, "acme"), running(table, "globex")) == (1, 0)
-        assert len(lambda_.calls) == 2
+        assert len(lambda_.calls) == 1
 
     def test_the_sweep_leaves_new_executions_alone(
         self, table: Any, add: Add, lambda_: Lambda
     ) -> None:
-        add("acme").admit(self.NAME, 5, 2**40)
+        add("acme").admit(self.NAME, 5, int(time.time()))
 
-        assert reconciler.handler({}, None) == {"released": 0, "failed": 0}
+        assert reconciler.handler({}, Context()) == {"looked": 0, "released": 0}
         assert running(table, "acme") == 1
         assert lambda_.calls == []
-        assert table.query(
-            TableName=TABLE,
-            IndexName="running",
-            KeyConditionExpression="#s = :r",
-            ExpressionAttributeNames={"#s": "state"},
-            ExpressionAttributeValues={":r": {"S": "RUNNING"}},
-        )["Count"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 
 from ops import local
 from tests.execution import Start, make_event
+from tests.tenancy.conftest import TABLE, TENANT_ROLE
 from workflow import tenants
 from workflow.handler import run_workflow
 from workflow.models import parse_request
+from workflow.registry import TablePartition
 from workflow.settings import load
 from workflow.tenants import Stack, TenantRefusedError, execution_name, require_one_tenant
 
@@ -93,6 +96,18 @@ def test_the_first_step_refuses_a_tenant_that_may_not(
     assert execution.error()[1] == message
     assert [operation.name for operation in execution.result.operations] == ["prepare-work"]
     assert execution.result.get_step("prepare-work").attempt == 1
+
+
+def test_the_first_step_refuses_an_execution_that_nobody_has_counted(
+    add: Callable[..., TablePartition], start: Start
+) -> None:
+    add("acme")
+    execution = start(
+        make_event("a"), REGISTRY_FILE="", TENANT_TABLE=TABLE, TENANT_ROLE_ARN=TENANT_ROLE
+    )
+
+    assert "not counted as running" in execution.error()[1]
+    assert [operation.name for operation in execution.result.operations] == ["prepare-work"]
 
 
 def test_the_first_step_refuses_more_items_than_the_tier_allows(start: Start) -> None:

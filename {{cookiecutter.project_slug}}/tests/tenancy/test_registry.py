@@ -11,13 +11,15 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from ops import tenant
+from ops import stack, tenant
 from tests.tenancy.conftest import TABLE
 from workflow import credentials
 from workflow.registry import ApprovalNotFoundError, TablePartition
-from workflow.tenants import TenantRefusedError
+from workflow.tenants import TIERS, TenantRefusedError
 
 Add = Callable[..., TablePartition]
+Run = Callable[..., int]
+ARN = "arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/acme_1/id"
 
 
 def running(client: Any, tenant_id: str) -> int:
@@ -61,6 +63,29 @@ def test_an_end_is_counted_once(table: Any, add: Add) -> None:
     assert acme.release("acme_1", "SUCCEEDED", 0) is True
     assert acme.release("acme_1", "FAILED", 0) is False
     assert acme.release("acme_unknown", "FAILED", 0) is False
+    assert running(table, "acme") == 1
+
+
+def test_an_execution_that_is_not_counted_may_not_run(add: Add) -> None:
+    acme = add("acme")
+    with pytest.raises(TenantRefusedError, match="not counted as running"):
+        acme.note_arn(ARN)
+    acme.admit("acme_1", 5, 0)
+    acme.note_arn(ARN)
+    acme.note_arn(ARN)  # a step may run twice
+    acme.release("acme_1", "SUCCEEDED", 0)
+
+    with pytest.raises(TenantRefusedError, match="not counted as running"):
+        acme.note_arn(ARN)
+
+
+def test_an_execution_that_was_seen_is_not_given_up(table: Any, add: Add) -> None:
+    """Its start and the reconciler can meet: the one or the other is done."""
+    acme = add("acme")
+    acme.admit("acme_1", 5, 0)
+    acme.note_arn(ARN)
+
+    assert acme.release("acme_1", "NOT_STARTED", 0) is False
     assert running(table, "acme") == 1
 
 
@@ -130,12 +155,18 @@ def test_transactions_that_meet_are_tried_again(
     assert conflicts == []
 
 
-@pytest.mark.parametrize("number", [0, -1])
-def test_an_override_of_nothing_is_refused_and_not_taken_for_no_limit(
-    add: Add, number: int
-) -> None:
-    with pytest.raises(TenantRefusedError, match="an override of less than 1"):
-        add("acme", callback_timeout_minutes=number).profile().limits()
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("callback_timeout_minutes", 0), ("callback_timeout_minutes", -1), ("concurrency", 5)],
+)
+def test_an_override_that_would_limit_nothing_is_refused(add: Add, name: str, number: int) -> None:
+    with pytest.raises(TenantRefusedError, match=f"the override {name}={number}, expected 1"):
+        add("acme", **{name: number}).profile().limits()
+
+
+def test_an_unknown_tier_is_refused(add: Add) -> None:
+    with pytest.raises(TenantRefusedError, match="the tier 'gold', expected free, standard"):
+        add("acme", "gold").profile().limits()
 
 
 def test_the_token_is_not_in_the_table(table: Any, add: Add) -> None:
@@ -156,13 +187,15 @@ def test_every_key_that_is_asked_for_is_the_tenants_own(table: Any, add: Add) ->
     acme = TablePartition("acme", table)
     acme.profile()
     acme.admit("acme_1", 5, 0)
+    acme.note_arn(ARN)
+    acme.arn_of("acme_1")
+    acme.look_again("acme_1", 0)
     acme.release("acme_1", "SUCCEEDED", 0)
     acme.put_approval("token", "callback", "arn", expires_at=100)
     acme.find_approval("token", now=1)
     acme.close_approval("token")
-    acme.note_arn("acme_1", "arn")
 
-    assert len(keys) == 9
+    assert len(keys) == 11
     assert set(keys) == {"acme"}
 
 
@@ -199,6 +232,13 @@ def test_credentials_are_the_tenants_own_and_cached(
 class TestAdministration:
     """What ``make tenant-...`` does."""
 
+    @pytest.fixture
+    def run(self, table: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
+        """The command, on the table of this machine."""
+        monkeypatch.setattr(stack, "client", lambda _: table)
+        monkeypatch.setattr(stack, "output", lambda _: TABLE)
+        return lambda *arguments: tenant.main(list(arguments))
+
     def test_adding_twice_changes_nothing(self, table: Any, add: Add) -> None:
         add("acme", "premium")
 
@@ -206,40 +246,78 @@ class TestAdministration:
             tenant.add(table, TABLE, "acme", "free")
         assert TablePartition("acme", table).profile().tier == "premium"
 
-    def test_suspend_and_resume(self, table: Any, add: Add) -> None:
+    def test_suspend_and_resume(self, run: Run, add: Add) -> None:
         acme = add("acme")
-        tenant.change(table, TABLE, "suspend", "acme", "")
+        assert run("suspend", "--tenant", "acme") == 0
         assert acme.profile().status == "SUSPENDED"
-        tenant.change(table, TABLE, "resume", "acme", "")
+        assert run("resume", "--tenant", "acme") == 0
         assert acme.profile().status == "ACTIVE"
 
-    @pytest.mark.parametrize("action", ["suspend", "resume", "remove"])
-    def test_an_unknown_tenant(self, table: Any, action: str) -> None:
-        with pytest.raises(tenant.NotDoneError, match="unknown"):
-            tenant.change(table, TABLE, action, "nobody", "")
+    def test_set_changes_what_is_given_and_keeps_the_rest(self, run: Run, add: Add) -> None:
+        acme = add("acme", "free", items_per_execution=9)
+        assert run("set", "--tenant", "acme", "--tier", "premium") == 0
+        assert acme.profile().limits()["items_per_execution"] == 9
+        assert acme.profile().tier == "premium"
+        assert run("set", "--tenant", "acme", "--limits", "map_concurrency=3") == 0
+        assert dict(acme.profile().overrides) == {"map_concurrency": 3}
+        assert acme.profile().tier == "premium"
+        assert run("set", "--tenant", "acme", "--limits", "none") == 0
+        assert acme.profile().limits() == TIERS["premium"]
+        assert acme.profile().status == "ACTIVE"
 
-    def test_a_tenant_with_running_executions_is_not_removed(self, table: Any, add: Add) -> None:
+    @pytest.mark.parametrize(
+        "arguments", [["suspend"], ["resume"], ["remove"], ["show"], ["set", "--tier", "free"]]
+    )
+    def test_an_unknown_tenant(
+        self, run: Run, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert run(*arguments, "--tenant", "nobody") == 1
+        assert capsys.readouterr().err.startswith("tenant nobody is unknown")
+
+    def test_a_tenant_with_running_executions_is_not_removed(
+        self, run: Run, add: Add, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         acme = add("acme")
         acme.admit("acme_1", 5, 0)
 
-        with pytest.raises(tenant.NotDoneError, match="nothing was removed"):
-            tenant.change(table, TABLE, "remove", "acme", "")
+        assert run("remove", "--tenant", "acme") == 1
+        assert "nothing was removed" in capsys.readouterr().err
         acme.release("acme_1", "SUCCEEDED", 0)
-        tenant.change(table, TABLE, "remove", "acme", "")
+        assert run("remove", "--tenant", "acme") == 0
         with pytest.raises(TenantRefusedError, match="unknown"):
             acme.profile()
 
-    def test_show_and_list(self, table: Any, add: Add, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_show_and_list(self, run: Run, add: Add, capsys: pytest.CaptureFixture[str]) -> None:
         add("acme", "free", items_per_execution=9)
-        tenant.change(table, TABLE, "show", "acme", "")
+        assert run("show", "--tenant", "acme") == 0
         assert json.loads(capsys.readouterr().out)["limits"]["items_per_execution"] == 9
-        tenant.change(table, TABLE, "list", "", "")
+        assert run("list") == 0
         assert capsys.readouterr().out.split() == ["acme", "ACTIVE", "free", "0", "running"]
 
+    def test_show_says_what_is_wrong_with_a_row_that_somebody_has_edited(
+        self, run: Run, add: Add, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        add("acme", "gold")
+        assert run("show", "--tenant", "acme") == 1
+        assert "the tier 'gold', expected free" in capsys.readouterr().err
+
     @pytest.mark.parametrize(
-        "arguments", [["add", "--tenant", "ACME"], ["add", "--tenant", "acme", "--tier", "gold"]]
+        ("arguments", "message"),
+        [
+            (["add", "--tenant", "ACME"], "expected 3 to 24 of a-z and 0-9"),
+            (["add", "--tenant", "acme"], "expected one of free, standard, premium"),
+            (["add", "--tenant", "acme", "--tier", "gold"], "--tier is 'gold', expected one of"),
+            (["set", "--tenant", "acme"], "nothing to set"),
+            (["set", "--tenant", "acme", "--tier", "gold"], "--tier is 'gold', expected one of"),
+            (["set", "--tenant", "acme", "--limits", "items=5"], "there is no limit 'items'"),
+            (["set", "--tenant", "acme", "--limits", "map_concurrency"], "a whole number from 1"),
+            (["set", "--tenant", "acme", "--limits", "map_concurrency=0"], "a whole number from 1"),
+        ],
     )
-    def test_misuse(self, arguments: list[str]) -> None:
+    def test_misuse(
+        self, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
         with pytest.raises(SystemExit) as exit_:
             tenant.main(arguments)
         assert exit_.value.code == 2
+        assert message in " ".join(capsys.readouterr().err.split())
