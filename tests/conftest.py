@@ -124,14 +124,22 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project]
 @pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SAM CLI, in an environment of its own."""
-    path = tmp_path_factory.mktemp("sam-cli")
+    return tool(tmp_path_factory.mktemp("sam-cli"), "requirements-sam.lock") / "sam"
+
+
+@pytest.fixture(scope="session")
+def ministack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MiniStack, in an environment of its own."""
+    path = tmp_path_factory.mktemp("ministack")
+    return tool(path, "requirements-ministack.lock") / "ministack"
+
+
+def tool(path: Path, lock: str) -> Path:
+    """The ``bin`` folder of an environment with what a lock names."""
     uv = uv_in(ROOT)
     uv("venv", "--quiet", "--python", sys.executable, "--clear", "--seed", str(path))
-    uv(
-        *("pip", "install", "--quiet", "--python", str(path)),
-        *("--require-hashes", "-r", "requirements-sam.lock"),
-    )
-    return path / BIN / "sam"
+    uv("pip", "install", "--quiet", "--python", str(path), "--require-hashes", "-r", lock)
+    return path / BIN
 
 
 def uv_in(folder: Path) -> Callable[..., None]:

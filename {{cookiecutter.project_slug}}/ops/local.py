@@ -17,17 +17,23 @@ TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 TENANTS = Path(__file__).parent / "tenants.json"
 
 
+def template() -> dict[str, Any]:
+    """What ``template.yaml`` says, as SAM reads it."""
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
+    return parsed
+
+
 def environment() -> dict[str, str]:
     """The workflow's environment variables, with every parameter at its default.
 
     What refers to a resource of the stack is empty: there are none on this machine. The tenants are
     those of ``ops/tenants.json``.
     """
-    template = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
-    defaults = {name: str(spec.get("Default", "")) for name, spec in template["Parameters"].items()}
+    deployed = template()
+    defaults = {name: str(spec.get("Default", "")) for name, spec in deployed["Parameters"].items()}
     variables: dict[str, Any] = {
-        **template["Globals"]["Function"]["Environment"]["Variables"],
-        **template["Resources"]["WorkflowFunction"]["Properties"]["Environment"]["Variables"],
+        **deployed["Globals"]["Function"]["Environment"]["Variables"],
+        **deployed["Resources"]["WorkflowFunction"]["Properties"]["Environment"]["Variables"],
     }
     resolved = {name: _resolve(value, defaults) for name, value in variables.items()}
     return {**resolved, "REGISTRY_FILE": str(TENANTS)}

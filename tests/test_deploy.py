@@ -1,0 +1,253 @@
+"""Deployed: the built stack on a local AWS, its executions driven through its own functions."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Bake, Project
+
+pytestmark = pytest.mark.slow
+
+# Every tenancy, with and without a key, with the other answers far from their defaults.
+VARIANTS = {
+    "pool": {},
+    "isolated": {
+        "tenancy": "isolated",
+        "customer_managed_key": "yes",
+        "parallel_branch_count": "10",
+        "callback_timeout_action": "continue",
+        "architecture": "x86_64",
+    },
+    "silo": {
+        "tenancy": "silo",
+        "parallel_branch_count": "1",
+        "map_max_concurrency": "1",
+        "callback_timeout_action": "fail",
+        "aws_region": "eu-central-1",
+    },
+}
+
+
+@dataclass
+class Deployed:
+    """A project whose stack runs on a local AWS of its own."""
+
+    project: Project
+    python: Path
+    sam: Path
+    env: dict[str, str] = field(default_factory=dict)
+
+    def aws(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A verb of the local AWS, whatever comes of it."""
+        return subprocess.run(
+            [self.python, "-m", "ops.local_aws", verb, *arguments],
+            cwd=self.project.path,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def deploy(self, *parameters: str) -> None:
+        """Deploy what has been built, with parameters of the template."""
+        chosen = ("--parameters", " ".join(parameters)) if parameters else ()
+        result = self.aws("deploy", "--sam", str(self.sam), *chosen)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    def start(self, *items: Any, tenant: str = "acme") -> subprocess.CompletedProcess[str]:
+        """Start an execution of its own for these items."""
+        event = {"workflowId": "w", "inputData": {"items": items}, "requestKey": str(time.time())}
+        path = self.project.path / "event.json"
+        path.write_text(json.dumps(event), encoding="utf-8")
+        return self.aws("start", "--tenant", tenant, "--event", str(path))
+
+    def started(self, *items: Any) -> str:
+        """Start one that asks for approval; return its ARN."""
+        result = self.start(*items)
+        assert "It waits for its approval" in result.stdout, result.stdout + result.stderr
+        answer: dict[str, str] = json.loads(result.stdout[: result.stdout.rindex("}") + 1])
+        return answer["executionArn"]
+
+    def answered(self, verb: str) -> Any:
+        """Answer it; return what the workflow returns."""
+        result = self.aws(verb, "--by", "ada")
+        assert result.returncode == 0, result.stdout + result.stderr
+        return json.loads(result.stdout)
+
+    def running(self) -> str:
+        """The executions that the registry counts for acme."""
+        tenants = self.project.run(
+            self.python, "-c", RUN_WITH_LOCAL_AWS.format("tenant", ["list"]), env=self.env
+        )
+        (line,) = (line for line in tenants.stdout.splitlines() if line.startswith("acme "))
+        return line.split()[-2]
+
+
+RUN_WITH_LOCAL_AWS = (
+    "from ops import local_aws, callback, tenant; local_aws.use_local_aws();"
+    "raise SystemExit({}.main({}))"
+)
+
+
+def two_free_ports() -> int:
+    """A port that is free, as the next one is."""
+    while True:
+        with socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", 0))
+            port = first.getsockname()[1]
+            try:
+                second.bind(("127.0.0.1", port + 1))
+            except OSError:
+                continue
+            return int(port)
+
+
+@pytest.fixture(params=VARIANTS)
+def deployed(
+    request: pytest.FixtureRequest,
+    bake: Bake,
+    environments: Callable[[Project], Path],
+    sam: Path,
+    ministack: Path,
+) -> Iterator[Deployed]:
+    """A project, built and deployed."""
+    project = bake(**VARIANTS[request.param])
+    env = {
+        **os.environ,
+        "SAM_CLI_TELEMETRY": "0",
+        "PATH": os.pathsep.join([str(sam.parent), os.environ["PATH"]]),
+        **({"ENV": "acme"} if request.param == "silo" else {}),
+    }
+    project.run(sam, "build", env=env)
+    stack = Deployed(project, environments(project) / "python", sam, env)
+    port = str(two_free_ports())
+    up = stack.aws("up", "--ministack", str(ministack), "--port", port)
+    try:
+        assert up.returncode == 0, up.stdout + up.stderr
+        again = stack.aws("up", "--ministack", str(ministack), "--port", port)
+        assert "is up already" in again.stderr
+        stack.deploy()
+        yield stack
+    finally:
+        down = stack.aws("down")
+    assert down.returncode == 0, down.stderr
+
+
+def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
+    deployed.started("a", {}, {"sku": "x"})
+    assert deployed.running() == "1"
+    # An unknown token, and one of another tenant's, answer nothing.
+    stolen = json.loads((deployed.project.path / ".local-aws/approval.json").read_text())["token"]
+    for tenant, token in (("acme", "unknown"), ("demo", stolen)):
+        arguments = ["approve", "--tenant", tenant, "--token", token]
+        refused = subprocess.run(
+            [deployed.python, "-c", RUN_WITH_LOCAL_AWS.format("callback", arguments)],
+            cwd=deployed.project.path,
+            env=deployed.env,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert refused.returncode == 1
+        expected = "different tenants" if "ENV" in deployed.env and tenant == "demo" else "no such"
+        assert expected in refused.stderr
+
+    output = deployed.answered("approve")
+
+    assert output["status"] == "COMPLETED_WITH_FAILURES"
+    assert output["callbackResult"]["decidedBy"] == "ada"
+    checks = deployed.project.answers.get("parallel_branch_count", "3")
+    assert len(output["parallelResults"]) == int(checks)
+    assert (output["mapResults"]["succeeded"], output["mapResults"]["failed"]) == (2, 1)
+    counted_down(deployed)
+
+    deployed.started("b")
+    rejected = deployed.answered("reject")
+    assert rejected["status"] == "REJECTED"
+    assert rejected["mapResults"]["succeeded"] == 0
+
+    suspended = deployed.start("c", tenant="globex")
+    assert suspended.returncode == 1
+    assert ("different tenants" if "ENV" in deployed.env else "suspended") in suspended.stdout
+
+    update_while_one_waits(deployed)
+    time_out(deployed)
+    delete(deployed)
+
+
+def counted_down(deployed: Deployed) -> None:
+    """The status event reaches the reconciler, some time after the end."""
+    deadline = time.monotonic() + 60
+    while deployed.running() != "0":
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
+
+
+def update_while_one_waits(deployed: Deployed) -> None:
+    """It goes on with the version and the settings that it was started on."""
+    before = deployed.started("a", "b")
+    deployed.deploy("CallbackTimeoutMinutes=1")
+    assert deployed.answered("approve")["status"] == "COMPLETED"
+    after = deployed.started("timed out")
+
+    def version(arn: str) -> int:
+        return int(arn.split("/")[0].rpartition(":")[2])
+
+    assert version(after) == version(before) + 1
+
+
+def time_out(deployed: Deployed) -> None:
+    """Nobody answers, for the one minute that the stack now waits."""
+    action = deployed.project.answers.get("callback_timeout_action", "reject")
+    script = (
+        "import json, pathlib, time; from ops import local_aws; local_aws.use_local_aws();"
+        "asked = json.loads(pathlib.Path('.local-aws/approval.json').read_text());"
+        "arn = asked['executionArn']\n"
+        "while local_aws.status_of(arn)['Status'] == 'RUNNING': time.sleep(1)\n"
+        "raise SystemExit(local_aws.report(arn))"
+    )
+    result = subprocess.run(
+        [deployed.python, "-c", script],
+        cwd=deployed.project.path,
+        env=deployed.env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    if action == "fail":
+        assert "ApprovalTimedOutError" in result.stderr
+        assert result.returncode == 1
+    else:
+        expected = {"reject": "TIMED_OUT", "continue": "COMPLETED"}[action]
+        assert json.loads(result.stdout)["status"] == expected
+
+
+def delete(deployed: Deployed) -> None:
+    """Nothing stays but what the template retains."""
+    script = (
+        "import json, subprocess, sys, boto3; from ops import local_aws, stack;"
+        "local_aws.use_local_aws(); cloud = boto3.client('cloudformation');"
+        "name = stack.parameters()['stack_name'];"
+        "found = cloud.describe_stack_resources(StackName=name)['StackResources'];"
+        "code = subprocess.run([sys.argv[1], 'delete', '--no-prompts', '--stack-name', name])"
+        ".returncode;"
+        "stacks = [entry['StackName'] for entry in cloud.describe_stacks()['Stacks']];"
+        "functions = boto3.client('lambda').list_functions()['Functions'];"
+        "topics = boto3.client('sns').list_topics()['Topics'];"
+        "tables = boto3.client('dynamodb').list_tables()['TableNames'];"
+        "print(json.dumps([code, name in stacks, len(found) > 10, functions, topics, len(tables)]))"
+    )
+    result = deployed.project.run(
+        deployed.python, "-c", script, str(deployed.sam), env=deployed.env
+    )
+    assert json.loads(result.stdout.splitlines()[-1]) == [0, False, True, [], [], 1]

@@ -1,0 +1,242 @@
+"""A local AWS: MiniStack, with the durable executions of the SDK's own emulator.
+
+MiniStack runs the functions; the emulator keeps the executions and says when to run which. Whoever
+speaks to Lambda speaks to the front between the two, which sends each request where it belongs, and
+gives executions the names and ARNs that they have on AWS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, unquote
+
+import boto3
+import urllib3
+from aws_durable_execution_sdk_python_testing.invoker import INVOCATION_MARKER_HEADER
+from aws_durable_execution_sdk_python_testing.runner import WebRunner, WebRunnerConfig
+from aws_durable_execution_sdk_python_testing.web.server import WebServiceConfig
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
+
+from ops import local
+
+HOST = "127.0.0.1"
+NAME_HEADER = "X-Amz-Durable-Execution-Name"
+ARN_HEADER = "X-Amz-Durable-Execution-Arn"
+HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
+
+
+class Front:
+    """The Lambda API, as a WSGI application."""
+
+    def __init__(self, ministack: str, emulator: str, region: str) -> None:
+        """Take the addresses of the two that it stands before."""
+        self._ministack = ministack
+        self._emulator = emulator
+        self._region = region
+        workflow = local.template()["Resources"]["WorkflowFunction"]["Properties"]
+        # MiniStack does not keep it.
+        self._execution_timeout = workflow["DurableConfig"]["ExecutionTimeout"]
+        self._http = urllib3.PoolManager(maxsize=20, retries=False, timeout=900)
+        self._events = boto3.client("events", endpoint_url=ministack, region_name=region)
+        self._lambda = boto3.client("lambda", endpoint_url=ministack, region_name=region)
+        self._lock = threading.Lock()
+        self._started: dict[str, tuple[str, bytes]] = {}
+        self._to_emulator: dict[str, str] = {}
+        self._to_aws: dict[str, str] = {}
+
+    def __call__(self, environ: Any, start_response: Any) -> Iterable[bytes]:
+        """Answer one request."""
+        request = Request(environ)
+        path = environ["REQUEST_URI"]  # as it was sent: ARNs in it are quoted
+        if path.startswith("/2025-12-01/"):
+            response = self._to_the_emulator(request, path)
+        elif INVOCATION_MARKER_HEADER in request.headers:
+            response = self._run_handler(request, path)
+        elif NAME_HEADER in request.headers:
+            response = self._start(request, path)
+        else:
+            response = self._send(self._ministack, request, path, request.get_data())
+        return response(environ, start_response)
+
+    def _start(self, request: Request, path: str) -> Response:
+        """Start an execution, once for each name."""
+        name, payload = request.headers[NAME_HEADER], request.get_data()
+        function, _, qualifier = unquote(path.split("/")[3]).split("function:")[-1].partition(":")
+        with self._lock:
+            if name not in self._started:
+                self._started[name] = self._create(request, function, qualifier, name), payload
+            arn, known = self._started[name]
+        if known != payload:
+            refusal = {"message": f"{name} has been started with another payload"}
+            return Response(
+                json.dumps(refusal),
+                409,
+                {"X-Amzn-ErrorType": "DurableExecutionAlreadyStartedException"},
+            )
+        return Response(status=202, headers={ARN_HEADER: arn})
+
+    def _create(self, request: Request, function: str, qualifier: str, name: str) -> str:
+        alias = f"/2015-03-31/functions/{function}/aliases/{qualifier}"
+        found = self._http.request("GET", self._ministack + alias)
+        version = found.json()["FunctionVersion"] if found.status == 200 else qualifier
+        execution_id = str(uuid.uuid4())
+        start = {
+            "AccountId": "000000000000",
+            "FunctionName": function,
+            "FunctionQualifier": version,
+            "ExecutionName": name,
+            "ExecutionTimeoutSeconds": self._execution_timeout,
+            "ExecutionRetentionPeriodDays": 1,
+            "InvocationId": execution_id,
+            "Input": request.get_data(as_text=True),
+        }
+        url = f"{self._emulator}/start-durable-execution"
+        emulated: str = self._http.request("POST", url, json=start).json()["ExecutionArn"]
+        arn = (
+            f"arn:aws:lambda:{self._region}:000000000000:function:{function}:{version}"
+            f"/durable-execution/{name}/{execution_id}"
+        )
+        self._to_emulator[arn], self._to_aws[emulated] = emulated, arn
+        return arn
+
+    def _run_handler(self, request: Request, path: str) -> Response:
+        """Run the handler once, and publish the status event if that was the end."""
+        invocation = request.get_json(force=True)
+        with self._lock:  # a start that is not over yet knows the ARN
+            arn = self._to_aws[invocation["DurableExecutionArn"]]
+        body = json.dumps(invocation | {"DurableExecutionArn": arn}).encode()
+        response = self._send(self._ministack, request, path, body)
+        status = (response.get_json(force=True, silent=True) or {}).get("Status")
+        if status in {"SUCCEEDED", "FAILED"}:
+            self._publish(arn, status)
+        return response
+
+    def _publish(self, arn: str, status: str) -> None:
+        """Send the status event where the rules of the stack want it.
+
+        EventBridge takes events of AWS's services from nobody else, so its part is done here.
+        """
+        function, name = arn.partition("/")[0].rpartition(":")[0], arn.split("/")[-2]
+        event = {
+            "version": "0",
+            "id": str(uuid.uuid4()),
+            "source": "aws.lambda",
+            "detail-type": "Durable Execution Status Change",
+            "account": "000000000000",
+            "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "region": self._region,
+            "resources": [],
+            "detail": {
+                "durableExecutionArn": arn,
+                "durableExecutionName": name,
+                "functionArn": function,
+                "status": status,
+            },
+        }
+        text = json.dumps(event)
+        for rule in self._events.list_rules()["Rules"]:
+            pattern = rule.get("EventPattern")
+            if not pattern:
+                continue  # it has a schedule
+            if not self._events.test_event_pattern(EventPattern=pattern, Event=text)["Result"]:
+                continue
+            for target in self._events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
+                self._lambda.invoke(
+                    FunctionName=target["Arn"], InvocationType="Event", Payload=text
+                )
+
+    def _to_the_emulator(self, request: Request, path: str) -> Response:
+        """Speak of an execution as the emulator does, and answer as AWS does."""
+        parts = path.split("/")
+        arn, _, query = parts[3].partition("?")
+        emulated = self._to_emulator.get(unquote(arn))
+        if emulated is None:
+            return self._send(self._emulator, request, path, request.get_data())
+        parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
+        response = self._send(self._emulator, request, "/".join(parts), request.get_data())
+        response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
+        return response
+
+    def _send(self, address: str, request: Request, path: str, body: bytes) -> Response:
+        headers = {
+            name: value
+            for name, value in request.headers.items()
+            if name.lower() not in HOP_BY_HOP | {INVOCATION_MARKER_HEADER.lower()}
+        }
+        found = self._http.request(request.method, address + path, body=body, headers=headers)
+        kept = [(name, v) for name, v in found.headers.items() if name.lower() not in HOP_BY_HOP]
+        return Response(found.data, found.status, kept)
+
+
+def environment(port: int, region: str) -> dict[str, str]:
+    """What makes every AWS client of a process speak to the local AWS, and to nothing else."""
+    return {
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
+        "AWS_ENDPOINT_URL_LAMBDA": f"http://{HOST}:{port + 1}",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": region,
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run everything until it is told to stop: MiniStack at a port, the front at the next."""
+    parser = argparse.ArgumentParser(prog="ops.emulator", description=__doc__.splitlines()[0])
+    parser.add_argument("--ministack", required=True, help="path of the program")
+    parser.add_argument("--port", type=int, required=True, help="of MiniStack; the front is next")
+    parser.add_argument("--region", required=True)
+    options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # MiniStack has to be told, too
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it has one of its own: INFO
+    os.environ.update(environment(options.port, options.region))
+    ministack, front, emulator = (
+        f"http://{HOST}:{port}" for port in (options.port, options.port + 1, free_port())
+    )
+    settings = {
+        "BIND_HOST": HOST,
+        "GATEWAY_PORT": str(options.port),
+        "IOT_MTLS_ENABLED": "0",  # it would take a port that is the same for everybody
+        "MINISTACK_REGION": options.region,
+    }
+    config = WebRunnerConfig(
+        web_service=WebServiceConfig(host=HOST, port=int(emulator.rpartition(":")[2])),
+        lambda_endpoint=front,
+        local_runner_endpoint=emulator,
+        local_runner_region=options.region,
+    )
+    with (
+        subprocess.Popen([options.ministack], env=os.environ | settings) as process,  # noqa: S603
+        WebRunner(config) as runner,
+    ):
+        threading.Thread(target=runner.serve_forever, daemon=True).start()
+        try:
+            make_server(
+                HOST, options.port + 1, Front(ministack, emulator, options.region), threaded=True
+            ).serve_forever()
+        finally:
+            process.terminate()
+
+
+if __name__ == "__main__":
+    main()

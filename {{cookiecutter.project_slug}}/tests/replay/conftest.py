@@ -1,0 +1,46 @@
+"""Fixtures: count what the bodies of the steps do, and do not wait for a crashed invocation."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from aws_durable_execution_sdk_python_testing.executor import Executor
+
+from workflow import data_processor, steps
+from workflow.checks import CHECKS
+
+
+@pytest.fixture(autouse=True)
+def _retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lambda waits before it runs a crashed invocation again; there is nothing to see in that."""
+    monkeypatch.setattr(Executor, "RETRY_BACKOFF_SECONDS", 0)
+
+
+@pytest.fixture
+def bodies(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often the body of each step runs."""
+    counter: Counter[str] = Counter()
+
+    def count(module: Any, attribute: str, label: str | None = None) -> None:
+        function = getattr(module, attribute)
+
+        def counted(*arguments: Any, **keywords: Any) -> Any:
+            counter[label or arguments[0]["id"]] += 1
+            return function(*arguments, **keywords)
+
+        monkeypatch.setattr(module, attribute, counted)
+
+    count(steps, "load", "prepare-work")
+    count(steps, "store_approval", "approval submitter")
+    count(data_processor, "aggregate", "aggregate-results")
+    count(data_processor, "process_item")
+    for name, check in CHECKS.items():
+
+        def counted_check(items: Any, name: str = name, check: Any = check) -> Any:
+            counter[name] += 1
+            return check(items)
+
+        monkeypatch.setitem(CHECKS, name, counted_check)
+    return counter

@@ -1,0 +1,130 @@
+"""Kills an invocation at a chosen moment; the runner goes on from what was saved, as Lambda does.
+
+It works with any durable handler::
+
+    for number in itertools.count(1):
+        crasher = Crasher(handler, "after", {number})
+        ...  # run an execution with crasher as its handler, compare what comes of it
+        if not crasher.crashed:
+            break  # the execution was over before that moment
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any, Literal
+
+from aws_durable_execution_sdk_python.exceptions import CheckpointError
+from aws_durable_execution_sdk_python.lambda_service import (
+    CheckpointOutput,
+    DurableServiceClient,
+    OperationAction,
+    OperationType,
+    OperationUpdate,
+    StateOutput,
+)
+
+Moment = Literal["before", "after", "return"]
+MOMENTS: tuple[Moment, ...] = ("before", "after", "return")
+"""Right before or after a checkpoint is saved; when the handler returns, to suspend or for good."""
+
+KILLED = CheckpointError("killed")
+"""What the SDK makes of a lost connection: the invocation fails, and Lambda runs another."""
+
+
+class Crasher:
+    """A durable handler whose invocations are killed at some moments.
+
+    Attributes:
+        crashed: how many invocations were killed.
+        saved: the steps whose results had been saved before the first was; the step of a branch or
+            an item goes by the name of the branch or the item.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[Any, Any], Any],
+        moment: Moment,
+        numbers: Collection[int],
+        error: Exception = KILLED,
+    ) -> None:
+        """Kill at the checkpoints or returns of these numbers, counted from 1 in the execution."""
+        self.crashed = 0
+        self.saved: set[str] = set()
+        self._handler = handler
+        self._moments = {(moment, number) for number in numbers}
+        self._error = error
+        self._seen: Counter[Moment] = Counter()
+        self._contexts: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Any, context: Any) -> Any:
+        """One invocation."""
+        client = _MortalClient(event.service_client, self)
+        result = self._handler(dataclasses.replace(event, service_client=client), context)
+        client.survive("return")
+        return result
+
+    def dies(self, moment: Moment) -> Exception | None:
+        """Count the moment; return the error if the invocation is killed at it."""
+        with self._lock:
+            self._seen[moment] += 1
+            if (moment, self._seen[moment]) not in self._moments:
+                return None
+            self.crashed += 1
+            return self._error
+
+    def note(self, updates: list[OperationUpdate]) -> None:
+        """Remember which steps have been saved, until the first crash."""
+        with self._lock:
+            for update in updates:
+                if update.operation_type is OperationType.CONTEXT and update.parent_id:
+                    self._contexts[update.operation_id] = update.name or ""
+                if update.operation_type is OperationType.STEP and not self.crashed:
+                    done = update.action in {OperationAction.SUCCEED, OperationAction.FAIL}
+                    name = self._contexts.get(update.parent_id or "", update.name or "")
+                    self.saved |= {name} if done else set()
+
+
+class _MortalClient(DurableServiceClient):
+    """One invocation's client: when the invocation is dead, it saves nothing more."""
+
+    def __init__(self, client: DurableServiceClient, crasher: Crasher) -> None:
+        self._client = client
+        self._crasher = crasher
+        self._dead: Exception | None = None
+
+    def survive(self, moment: Moment) -> None:
+        """Raise if the invocation is dead, or dies now."""
+        self._dead = self._dead or self._crasher.dies(moment)
+        if self._dead:
+            raise self._dead
+
+    def checkpoint(
+        self,
+        durable_execution_arn: str,
+        checkpoint_token: str,
+        updates: list[OperationUpdate],
+        client_token: str | None,
+    ) -> CheckpointOutput:
+        self.survive("before")
+        output = self._client.checkpoint(
+            durable_execution_arn, checkpoint_token, updates, client_token
+        )
+        self._crasher.note(updates)
+        self.survive("after")
+        return output
+
+    def get_execution_state(
+        self,
+        durable_execution_arn: str,
+        checkpoint_token: str,
+        next_marker: str,
+        max_items: int = 1000,
+    ) -> StateOutput:
+        return self._client.get_execution_state(
+            durable_execution_arn, checkpoint_token, next_marker, max_items
+        )
