@@ -59,6 +59,7 @@ TREE = [
     "tests/conftest.py",
     "tests/execution.py",
     "tests/ops/test_callback.py",
+    "tests/ops/test_local_aws.py",
     "tests/ops/test_run.py",
     "tests/ops/test_stack.py",
     "tests/replay/conftest.py",

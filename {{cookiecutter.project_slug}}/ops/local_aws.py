@@ -224,7 +224,8 @@ def use_local_aws() -> None:
     port = read_process()["port"]
     if not listens(port):
         raise LocalAwsError("the local AWS has stopped: make local-down local-up")
-    os.environ.pop("AWS_PROFILE", None)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]  # a profile, a session or an endpoint of yours
     os.environ.update(emulator.environment(port, region()))
     os.environ.update(SAM_CLI_POLL_DELAY="1", SAM_CLI_TELEMETRY="0")
 

@@ -36,7 +36,7 @@ KILLED = CheckpointError("killed")
 
 
 class Crasher:
-    """A durable handler whose invocations are killed at some moments.
+    """A durable handler whose invocations are killed, or refused a checkpoint, at some moments.
 
     Attributes:
         crashed: how many invocations were killed.
@@ -51,7 +51,10 @@ class Crasher:
         numbers: Collection[int],
         error: Exception = KILLED,
     ) -> None:
-        """Kill at the checkpoints or returns of these numbers, counted from 1 in the execution."""
+        """Kill at the checkpoints or returns of these numbers, counted from 1 in the execution.
+
+        With another error the invocation lives on, and does what the SDK does about the error.
+        """
         self.crashed = 0
         self.saved: set[str] = set()
         self._handler = handler
@@ -65,11 +68,12 @@ class Crasher:
         """One invocation."""
         client = _MortalClient(event.service_client, self)
         result = self._handler(dataclasses.replace(event, service_client=client), context)
-        client.survive("return")
+        if client.error in {None, KILLED}:
+            client.survive("return")
         return result
 
-    def dies(self, moment: Moment) -> Exception | None:
-        """Count the moment; return the error if the invocation is killed at it."""
+    def error_at(self, moment: Moment) -> Exception | None:
+        """Count the moment; return the error if this is one to have it at."""
         with self._lock:
             self._seen[moment] += 1
             if (moment, self._seen[moment]) not in self._moments:
@@ -90,18 +94,18 @@ class Crasher:
 
 
 class _MortalClient(DurableServiceClient):
-    """One invocation's client: when the invocation is dead, it saves nothing more."""
+    """One invocation's client: after an error it saves nothing more."""
 
     def __init__(self, client: DurableServiceClient, crasher: Crasher) -> None:
         self._client = client
         self._crasher = crasher
-        self._dead: Exception | None = None
+        self.error: Exception | None = None
 
     def survive(self, moment: Moment) -> None:
-        """Raise if the invocation is dead, or dies now."""
-        self._dead = self._dead or self._crasher.dies(moment)
-        if self._dead:
-            raise self._dead
+        """Raise if there has been an error, or is one now."""
+        self.error = self.error or self._crasher.error_at(moment)
+        if self.error:
+            raise self.error.with_traceback(None)  # one error is raised many times
 
     def checkpoint(
         self,

@@ -1,0 +1,94 @@
+"""The local AWS: what it says when it cannot; that it can, ``make local-up`` and so on show."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from ops import emulator, local_aws, stack
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[None]:
+    monkeypatch.setattr(local_aws, "STATE", tmp_path)
+    with patch.dict(os.environ, ENV=next(iter(stack.sections()))):
+        yield
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port at which somebody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.parametrize("verb", ["deploy", "start", "approve", "reject", "down"])
+def test_everything_needs_it_to_be_up(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert local_aws.main([verb]) == 1
+    assert capsys.readouterr().err == "the local AWS is not up: make local-up\n"
+
+
+def test_a_port_that_is_taken(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert local_aws.main(["up", "--port", str(taken)]) == 1
+    assert f"port {taken} is taken" in capsys.readouterr().err
+
+
+def test_a_program_that_is_not_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], free_ports: int
+) -> None:
+    assert local_aws.main(["up", "--port", str(free_ports), "--ministack", "no-such-program"]) == 1
+    assert "did not start: FileNotFoundError" in capsys.readouterr().err
+    assert not (tmp_path / "process.json").exists()
+
+
+@pytest.fixture
+def free_ports() -> int:
+    """A port that nobody listens at, and nobody at the next."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1]) - 1
+
+
+def test_one_that_has_stopped_by_itself(
+    free_ports: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    local_aws.write_state("process", {"pid": 2**22 + 1, "port": free_ports})
+
+    assert local_aws.main(["start"]) == 1
+    assert "has stopped" in capsys.readouterr().err
+    assert local_aws.main(["down"]) == 0
+    assert local_aws.main(["down"]) == 1
+
+
+def test_only_one_is_up(capsys: pytest.CaptureFixture[str]) -> None:
+    local_aws.write_state("process", {"pid": 1, "port": 1})
+
+    assert local_aws.main(["up"]) == 1
+    assert "is up already" in capsys.readouterr().err
+
+
+def test_an_answer_needs_a_question(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    local_aws.write_state("process", {"pid": 1, "port": taken})
+
+    assert local_aws.main(["approve"]) == 1
+    assert "nothing waits for an approval" in capsys.readouterr().err
+
+
+def test_nothing_of_the_users_own_account_is_used(
+    taken: int,
+) -> None:
+    own = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_DYNAMODB")
+    for name in (*own, *emulator.environment(1, "us-east-1")):
+        os.environ[name] = "mine"
+    local_aws.write_state("process", {"pid": 1, "port": taken})
+
+    local_aws.use_local_aws()
+
+    assert "mine" not in os.environ.values()
