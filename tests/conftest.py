@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -18,6 +19,7 @@ from variants import ROOT, VARIANTS, variant_id
 
 UV = find_uv_bin()
 BIN = "Scripts" if os.name == "nt" else "bin"
+TOOLS = Path(sys.prefix) / BIN
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,25 @@ def uv_in(folder: Path) -> Callable[..., None]:
         subprocess.run([UV, *arguments], cwd=folder, check=True)
 
     return uv
+
+
+@pytest.fixture(scope="session")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """This repository as git has it, with what is not committed yet."""
+    path = tmp_path_factory.mktemp("repository") / "cookiecutter-durable-workflow"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(path)], check=True)
+    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    for folder in (path, ROOT):
+        files = subprocess.run(
+            ["git", *listed], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout.split("\0")
+        for name in filter(None, files):
+            if folder == path:
+                (path / name).unlink()
+            elif (ROOT / name).exists():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, path / name)
+    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    for command in (("add", "--all"), ("commit", "--quiet", "--allow-empty", "-m", "Now")):
+        subprocess.run(["git", *author, *command], cwd=path, check=True)
+    return path

@@ -10,14 +10,13 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import BIN, Bake, Project
+from conftest import TOOLS, Bake, Project
 from variants import QUESTIONS, ROOT
 
 pytestmark = pytest.mark.slow
@@ -253,13 +252,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[Any]], li
     """Evaluate simulations, all in one process."""
     folder = tmp_path_factory.mktemp("iam")
     shutil.copytree(ROOT / "tests" / "iam", folder, dirs_exist_ok=True)
-    tools = Path(sys.prefix) / BIN
-    install = [tools / "npm", "install", "--silent", "--no-audit", "--no-fund"]
+    install = [TOOLS / "npm", "install", "--silent", "--no-audit", "--no-fund"]
     subprocess.run(install, cwd=folder, check=True)
 
     def evaluate(simulations: list[Any]) -> list[str]:
         result = subprocess.run(
-            [tools / "node", "simulate.mjs"],
+            [TOOLS / "node", "simulate.mjs"],
             cwd=folder,
             input=json.dumps(simulations),
             capture_output=True,
