@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-from variants import HOOK, QUESTIONS, ROOT, public_questions
+from variants import QUESTIONS, ROOT, public_questions
+
+import durable_workflow_answers as rules
 
 
 def test_the_options_are_documented_as_they_are() -> None:
@@ -17,11 +19,11 @@ def test_the_options_are_documented_as_they_are() -> None:
         if isinstance(QUESTIONS[name], list):
             assert answers == ", ".join(QUESTIONS[name])
             assert default == QUESTIONS[name][0]
-        elif name in HOOK.WHOLE_NUMBERS:
+        elif name in rules.WHOLE_NUMBERS:
             assert default == QUESTIONS[name]
-            assert str(HOOK.WHOLE_NUMBERS[name][1]) in answers
-        elif name in HOOK.FREE_TEXT:
-            assert answers == "{} to {} characters".format(*HOOK.FREE_TEXT[name])
+            assert str(rules.WHOLE_NUMBERS[name][1]) in answers
+        elif name in rules.FREE_TEXT:
+            assert answers == "{} to {} characters".format(*rules.FREE_TEXT[name])
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import covertable
+
+import durable_workflow_answers as rules
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "{{cookiecutter.project_slug}}"
 QUESTIONS: dict[str, Any] = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 
-
-def load_hook(name: str) -> ModuleType:
-    """Import a hook as it is, unrendered."""
-    spec = importlib.util.spec_from_file_location(name, ROOT / "hooks" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-HOOK = load_hook("pre_gen_project")
 
 # Text that breaks out of a YAML, TOML, JSON, Python, shell or CloudFormation string if it can.
 STRANGE_TEXT = '"It\'s" \\ #1: ${AWS::Region} %s & <b> $(x) `y` }} \u6ce8\u6587 \U0001f680'
@@ -43,10 +31,10 @@ def answers_to_try() -> dict[str, list[str]]:
         default = QUESTIONS[name]
         if isinstance(default, list):
             answers[name] = default
-        elif name in HOOK.WHOLE_NUMBERS:
-            least, most, _ = HOOK.WHOLE_NUMBERS[name]
+        elif name in rules.WHOLE_NUMBERS:
+            least, most, _ = rules.WHOLE_NUMBERS[name]
             answers[name] = [default, str(least), str(most)]
-    shortest = int(answers["callback_timeout_minutes"][1]) + HOOK.MARGIN_MINUTES
+    shortest = int(answers["callback_timeout_minutes"][1]) + rules.MARGIN_MINUTES
     answers["execution_timeout_minutes"][1] = str(shortest)
     answers["project_name"] = [QUESTIONS["project_name"], STRANGE_TEXT[:60].strip()]
     answers["project_slug"] = ["order-approvals", "o1", "o" * 32]
@@ -58,11 +46,11 @@ def answers_to_try() -> dict[str, list[str]]:
 
 def _timeouts_fit(answers: dict[str, str]) -> bool:
     timeouts = ("callback_timeout_minutes", "execution_timeout_minutes")
-    return HOOK.execution_timeout(*(int(answers[name]) for name in timeouts)) is None
+    return rules.execution_timeout(*(int(answers[name]) for name in timeouts)) is None
 
 
 def _names_fit(answers: dict[str, str]) -> bool:
-    return HOOK.tenant_stack_names(answers["project_slug"], answers["tenancy"]) is None
+    return rules.tenant_stack_names(answers["project_slug"], answers["tenancy"]) is None
 
 
 def variants() -> list[dict[str, str]]:

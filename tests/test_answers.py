@@ -13,15 +13,17 @@ from typing import Any
 import pytest
 from conftest import Bake
 from pytest_cookies.plugin import Cookies
-from variants import HOOK, QUESTIONS, ROOT, STRANGE_TEXT, public_questions
+from variants import QUESTIONS, ROOT, STRANGE_TEXT, public_questions
 
-NUMBERS = list(HOOK.WHOLE_NUMBERS)
-TEXTS = list(HOOK.FREE_TEXT)
+import durable_workflow_answers as rules
+
+NUMBERS = list(rules.WHOLE_NUMBERS)
+TEXTS = list(rules.FREE_TEXT)
 
 
 @pytest.mark.parametrize("value", ["1", "7", "10"])
 def test_whole_numbers_are_fine(value: str) -> None:
-    assert HOOK.whole_number(value, 1, 10, 3) is None
+    assert rules.whole_number(value, 1, 10, 3) is None
 
 
 @pytest.mark.parametrize(
@@ -46,7 +48,7 @@ def test_whole_numbers_are_fine(value: str) -> None:
 )
 def test_other_numbers_are_refused(value: str) -> None:
     assert (
-        HOOK.whole_number(value, 1, 10, 3) == "expected a whole number from 1 to 10, for example 3"
+        rules.whole_number(value, 1, 10, 3) == "expected a whole number from 1 to 10, for example 3"
     )
 
 
@@ -63,7 +65,7 @@ def test_other_numbers_are_refused(value: str) -> None:
     ],
 )
 def test_text_is_fine(value: str) -> None:
-    assert HOOK.free_text(value, 1, 200, "x") is None
+    assert rules.free_text(value, 1, 200, "x") is None
 
 
 @pytest.mark.parametrize(
@@ -88,12 +90,12 @@ def test_text_is_fine(value: str) -> None:
     ],
 )
 def test_other_text_is_refused_with_its_reason(value: str, reason: str) -> None:
-    assert reason in HOOK.free_text(value, 1, 200, "x")
+    assert reason in rules.free_text(value, 1, 200, "x")
 
 
 @pytest.mark.parametrize("value", ["ab", "orders", "order-approvals-2", "a--b", "o" * 32])
 def test_slugs_are_fine(value: str) -> None:
-    assert HOOK.project_slug(value) is None
+    assert rules.project_slug(value) is None
 
 
 @pytest.mark.parametrize(
@@ -116,24 +118,24 @@ def test_slugs_are_fine(value: str) -> None:
     ],
 )
 def test_other_slugs_are_refused(value: str) -> None:
-    assert "for example order-approvals" in HOOK.project_slug(value)
+    assert "for example order-approvals" in rules.project_slug(value)
 
 
 @pytest.mark.parametrize("value", ["us-east-1", "eu-central-2", "us-gov-west-1", "eusc-de-east-1"])
 def test_regions_are_fine(value: str) -> None:
-    assert HOOK.aws_region(value) is None
+    assert rules.aws_region(value) is None
 
 
 @pytest.mark.parametrize(
     "value", ["", "us-east", "US-EAST-1", "us-east-1a", "useast1", "us-east-1\n"]
 )
 def test_other_regions_are_refused(value: str) -> None:
-    assert "for example us-east-1" in HOOK.aws_region(value)
+    assert "for example us-east-1" in rules.aws_region(value)
 
 
 def test_the_execution_has_to_outlast_the_approval() -> None:
-    assert HOOK.execution_timeout(60, 70) is None
-    assert "expected at least 70" in HOOK.execution_timeout(60, 69)
+    assert rules.execution_timeout(60, 70) is None
+    assert "expected at least 70" in rules.execution_timeout(60, 69)
 
 
 @pytest.mark.parametrize(
@@ -144,17 +146,17 @@ def test_the_names_of_the_functions_fit(tenancy: str, length: int, tenant: str) 
     longest = "o" * length
     stack = longest + ("-" + "t" * 24 if tenant else "")
 
-    assert HOOK.project_slug(longest) is None
-    assert HOOK.tenant_stack_names(longest, tenancy) is None
+    assert rules.project_slug(longest) is None
+    assert rules.tenant_stack_names(longest, tenancy) is None
     assert len(f"{stack}-workflow-{tenancy}") <= 64
 
 
 def test_a_slug_that_is_too_long_for_a_silo_is_refused() -> None:
-    assert "at most 25 characters" in HOOK.tenant_stack_names("o" * 26, "silo")
+    assert "at most 25 characters" in rules.tenant_stack_names("o" * 26, "silo")
 
 
 def refuse(output: Path, **answers: str) -> tuple[str, subprocess.CompletedProcess[str]]:
-    """Render with answers that have to be refused; return what the hook said."""
+    """Render with answers that have to be refused; return what was said."""
     result = subprocess.run(
         [
             *(sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--default-config"),
@@ -167,7 +169,7 @@ def refuse(output: Path, **answers: str) -> tuple[str, subprocess.CompletedProce
     )
     assert result.returncode != 0
     assert list(output.iterdir()) == []
-    return result.stderr.partition("ERROR: Stopping generation")[0], result
+    return result.stdout, result
 
 
 def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
@@ -197,6 +199,22 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
     assert all("for example" in line for line in lines)
 
 
+def test_a_refusal_is_all_that_is_printed(tmp_path: Path) -> None:
+    """No traceback, also where the slug is a path of several folders."""
+    said, result = refuse(tmp_path, project_slug="a/b/c")
+
+    assert said.startswith("No project was made")
+    assert result.stderr == ""
+
+
+def test_a_misspelt_question_is_refused(tmp_path: Path) -> None:
+    said, _ = refuse(tmp_path, tenency="silo", colour="blue")
+
+    assert "  - tenency is 'silo': there is no such question, expected tenancy" in said
+    assert "  - colour is 'blue': there is no such question, expected architecture or" in said
+    assert "tenency=" not in said.split("To repeat this")[1]
+
+
 def test_answers_that_cannot_work_together(tmp_path: Path) -> None:
     said, _ = refuse(tmp_path, callback_timeout_minutes="60", execution_timeout_minutes="69")
 
@@ -210,10 +228,10 @@ def test_the_command_that_is_printed_works(tmp_path: Path) -> None:
     command = said.split("To repeat this with the other answers:\n  ")[1].splitlines()[0]
     words = shlex.split(command)
 
-    assert words[:4] == [sys.executable, "-m", "cookiecutter", str(ROOT)]
+    assert words[:5] == [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input"]
     assert {f"{name}={value}" for name, value in fine.items()} < set(words)
     assert not any(word.startswith("parallel_branch_count") for word in words)
-    subprocess.run([*words, "--no-input"], check=True)
+    subprocess.run(words, check=True)
     settings = (tmp_path / "order-approvals" / "pyproject.toml").read_text(encoding="utf-8")
     assert tomllib.loads(settings)["project"]["description"] == STRANGE_TEXT
 
@@ -235,7 +253,7 @@ def test_no_answer_is_run_as_code(cookies: Cookies, tmp_path: Path, name: str) -
     result = cookies.bake(extra_context={name: answer}, template=str(ROOT))
 
     assert not trap.exists()
-    assert (result.exception is None) == (name in TEXTS and len(answer) <= HOOK.FREE_TEXT[name][1])
+    assert (result.exception is None) == (name in TEXTS and len(answer) <= rules.FREE_TEXT[name][1])
 
 
 def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
@@ -250,13 +268,13 @@ def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixtu
 
 def test_the_prompts_say_the_range() -> None:
     prompts = QUESTIONS["__prompts__"]
-    for name, (least, most, example) in HOOK.WHOLE_NUMBERS.items():
+    for name, (least, most, example) in rules.WHOLE_NUMBERS.items():
         assert str(most) in prompts[name]
         assert name == "execution_timeout_minutes" or f"{least} to" in prompts[name]
         assert str(example) == QUESTIONS[name]
-    for name, (_, most, _) in HOOK.FREE_TEXT.items():
+    for name, (_, most, _) in rules.FREE_TEXT.items():
         assert f"{most} characters" in prompts[name]
-    assert f"at least {HOOK.MARGIN_MINUTES} more" in prompts["execution_timeout_minutes"]
+    assert f"at least {rules.MARGIN_MINUTES} more" in prompts["execution_timeout_minutes"]
 
 
 def test_every_question_has_a_prompt_that_rich_shows_in_full() -> None:

@@ -1,14 +1,21 @@
-"""Refuse answers that would render a broken project: all problems at once, nothing kept.
+"""Refuse answers that would render a broken project: all problems at once, before anything is made.
 
 A rule is a function from the answer to a complaint, or to None; its docstring shows valid and
-invalid answers. The answers come in as JSON, as data, and never as source code.
+invalid answers. Cookiecutter calls ``require_valid_answers`` as a Jinja filter, last of all
+questions (``__checked`` in cookiecutter.json): a hook would come when the folder is there already,
+and its refusal with a traceback.
 """
 
-import json
+import difflib
 import re
 import shlex
 import sys
 import unicodedata
+from pathlib import Path
+
+import cookiecutter.cli
+from cookiecutter.exceptions import FailedHookException
+from cookiecutter.utils import simple_filter
 
 WHOLE_NUMBERS = {  # question: least, most, an example
     "parallel_branch_count": (1, 10, 3),
@@ -140,33 +147,58 @@ def find_problems(answers):
     return {question: text for question, text in complaints.items() if text}
 
 
-def repeat_command(answers, problems):
+def words_of_command_line():
+    """Return the answers that were given on Cookiecutter's command line, or None if there is none.
+
+    SAM CLI, cruft and programs that call Cookiecutter have other command lines.
+    """
+    program = Path(sys.argv[0])
+    if program.stem != "cookiecutter" and program.parent.name != "cookiecutter":
+        return None
+    context = cookiecutter.cli.main.make_context("cookiecutter", sys.argv[1:])
+    return dict(context.params["extra_context"] or {})
+
+
+def unknown_questions(words, questions):
+    """Return a complaint about each word that answers no question; Cookiecutter ignores it."""
+    complaints = {}
+    for word in words:
+        if word not in questions:
+            like = difflib.get_close_matches(word, questions, n=1) or sorted(questions)
+            complaints[word] = f"there is no such question, expected {' or '.join(like)}"
+    return complaints
+
+
+def repeat_command(answers, problems, words):
     """Return the command that asks again, with the answers that were fine already filled in."""
-    words = [
-        f"{question}={value}"
-        for question, value in answers.items()
-        if not question.startswith("_") and question not in problems
+    kept = [word for word in sys.argv[1:] if word.partition("=")[0] not in words]
+    fine = [
+        f"{question}={value}" for question, value in answers.items() if question not in problems
     ]
-    where = [
-        str(answers.get("_template", ".")),
-        "--output-dir",
-        str(answers.get("_output_dir", ".")),
-    ]
-    return shlex.join([sys.executable, "-m", "cookiecutter", *where, *words])
+    return shlex.join([sys.executable, "-m", "cookiecutter", *kept, *fine])
 
 
-def main():
-    """Report every problem on standard error, and stop the rendering if there is one."""
-    answers = json.loads(r"""{{ cookiecutter | tojson }}""")
-    problems = find_problems(answers)
+@simple_filter
+def require_valid_answers(context):
+    """Refuse to render; called when every question has been answered, and before anything is made.
+
+    Raises:
+        FailedHookException: what is wrong with the answers, each of them named; Cookiecutter prints
+            it, and nothing else.
+    """
+    answers = {name: value for name, value in context.items() if not name.startswith("_")}
+    words = words_of_command_line()
+    problems = find_problems(answers) | unknown_questions(words or {}, answers)
     if not problems:
-        return
-    lines = [f"{name} is {answers[name]!r}: {text}" for name, text in problems.items()]
+        return ""
+    given = answers | (words or {})
+    lines = [f"{name} is {given[name]!r}: {text}" for name, text in problems.items()]
     report = ["No project was made, because of these answers:", *(f"  - {line}" for line in lines)]
-    report += ["To repeat this with the other answers:", f"  {repeat_command(answers, problems)}"]
-    sys.stderr.buffer.write(("\n".join(report) + "\n").encode(errors="backslashreplace"))
-    sys.exit(1)
-
-
-if __name__ == "__main__":
-    main()
+    if words is not None:
+        report.append("To repeat this with the other answers:")
+        report.append(f"  {repeat_command(answers, problems, words)}")
+    # What cannot be written to this terminal is escaped.
+    encoding = sys.stdout.encoding or "utf-8"
+    raise FailedHookException(
+        "\n".join(report).encode(encoding, "backslashreplace").decode(encoding)
+    )
