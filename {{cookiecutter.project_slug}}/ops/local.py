@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,9 @@ TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 TENANTS = Path(__file__).parent / "tenants.json"
 
 
+@cache
 def template() -> dict[str, Any]:
-    """What ``template.yaml`` says, as SAM reads it."""
+    """What ``template.yaml`` says, as SAM reads it; do not change it."""
     parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))
     return parsed
 

@@ -9,11 +9,9 @@ from typing import Any
 import boto3
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from samtranslator.yaml_helper import yaml_parse
 from werkzeug.serving import make_server
 
-from ops import tenant
-from ops.local import TEMPLATE
+from ops import local, tenant
 from workflow import credentials, reconciler, starter
 from workflow.registry import TablePartition
 
@@ -56,9 +54,7 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     starter._lambda.cache_clear()
     reconciler._client.cache_clear()
     client = boto3.client("dynamodb")
-    properties = yaml_parse(TEMPLATE.read_text(encoding="utf-8"))["Resources"]["TenantTable"][
-        "Properties"
-    ]
+    properties = local.template()["Resources"]["TenantTable"]["Properties"]
     wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     client.create_table(TableName=TABLE, **{name: properties[name] for name in wanted})
     yield client
