@@ -2,8 +2,8 @@
 
 A rule is a function from the answer to a complaint, or to None; its docstring shows valid and
 invalid answers. Cookiecutter calls ``require_valid_answers`` as a Jinja filter, last of all
-questions (``__checked`` in cookiecutter.json): a hook would come when the folder is there already,
-and its refusal with a traceback.
+questions (``__checked`` in cookiecutter.json): a hook comes when the folder is there already, and
+its refusal with a traceback. For what has not been asked, there is one all the same.
 """
 
 import difflib
@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from pathlib import Path
 
+import click
 import cookiecutter.cli
 from cookiecutter.exceptions import FailedHookException
 from cookiecutter.utils import simple_filter
@@ -134,6 +135,13 @@ def execution_timeout(callback_timeout_minutes, execution_timeout_minutes):
 
 def find_problems(answers):
     """Return the complaint about each answer that has one, by question."""
+    complaints = {
+        question: "expected text, also for a number, such as '3'"
+        for question, answer in answers.items()
+        if not isinstance(answer, str)
+    }
+    if complaints:
+        return complaints
     slug, tenancy = answers["project_slug"], answers["tenancy"]
     complaints = {"project_slug": project_slug(slug) or tenant_stack_names(slug, tenancy)}
     for question, rule in FREE_TEXT.items():
@@ -152,10 +160,14 @@ def words_of_command_line():
 
     SAM CLI, cruft and programs that call Cookiecutter have other command lines.
     """
-    program = Path(sys.argv[0])
-    if program.stem != "cookiecutter" and program.parent.name != "cookiecutter":
+    program = Path(next(iter(sys.argv), ""))
+    is_module = program.name == "__main__.py" and program.parent.name == "cookiecutter"
+    if not is_module and program.stem != "cookiecutter":
         return None
-    context = cookiecutter.cli.main.make_context("cookiecutter", sys.argv[1:])
+    try:
+        context = cookiecutter.cli.main.make_context("cookiecutter", sys.argv[1:])
+    except click.ClickException:  # a program of the same name
+        return None
     return dict(context.params["extra_context"] or {})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import Bake
 from pytest_cookies.plugin import Cookies
-from variants import QUESTIONS, ROOT, STRANGE_TEXT, public_questions
+from variants import QUESTIONS, ROOT, STRANGE_TEXT, TEMPLATE, public_questions
 
 import durable_workflow_answers as rules
 
@@ -151,6 +152,18 @@ def test_the_names_of_the_functions_fit(tenancy: str, length: int, tenant: str) 
     assert len(f"{stack}-workflow-{tenancy}") <= 64
 
 
+def test_every_name_that_the_template_makes_fits() -> None:
+    """Functions and rules may have 64 characters; the longest stack is a silo's with 50."""
+    template = (TEMPLATE / "template.yaml").read_text(encoding="utf-8")
+    suffixes = re.findall(r"(?:FunctionName|RuleName): !Sub \$\{AWS::StackName\}(-\S.*)", template)
+
+    assert len(suffixes) == 5
+    for suffix in suffixes:
+        for tenancy, longest in (("pool", 32), ("isolated", 32), ("silo", 50)):
+            name = suffix.replace("{{ cookiecutter.tenancy }}", tenancy)
+            assert longest + len(name) <= 64, name
+
+
 def test_a_slug_that_is_too_long_for_a_silo_is_refused() -> None:
     assert "at most 25 characters" in rules.tenant_stack_names("o" * 26, "silo")
 
@@ -205,6 +218,48 @@ def test_a_refusal_is_all_that_is_printed(tmp_path: Path) -> None:
 
     assert said.startswith("No project was made")
     assert result.stderr == ""
+
+
+@pytest.mark.parametrize("way", ["replay", "override"])
+def test_what_was_not_asked_is_checked_all_the_same(tmp_path: Path, way: str) -> None:
+    answers = {name: QUESTIONS[name] for name in public_questions()}
+    answers = {name: v[0] if isinstance(v, list) else v for name, v in answers.items()}
+    answers |= {"project_slug": "orders", "map_max_concurrency": "abc"}
+    output = tmp_path / "output"
+    output.mkdir()
+    if way == "replay":
+        replay = tmp_path / "replay.json"
+        private = {name: QUESTIONS[name] for name in QUESTIONS if name.startswith("_")}
+        context = {**private, **answers, "__checked": "", "_template": str(ROOT)}
+        replay.write_text(json.dumps({"cookiecutter": context}), encoding="utf-8")
+        chosen = ["--replay-file", str(replay)]
+    else:
+        chosen = ["--no-input", "__checked=yes", "map_max_concurrency=abc"]
+    command = [sys.executable, "-m", "cookiecutter", str(ROOT), "--output-dir", str(output)]
+
+    result = subprocess.run([*command, *chosen], capture_output=True, text=True, check=False)
+
+    assert result.returncode == 1
+    assert "map_max_concurrency is 'abc'" in result.stdout + result.stderr
+    assert list(output.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [[], ["x/cookiecutter/render.py", "--target", "x"], ["cookiecutter.py", "--target", "x"]],
+)
+def test_programs_that_call_cookiecutter_have_a_command_line_of_their_own(
+    monkeypatch: pytest.MonkeyPatch, argv: list[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+
+    assert rules.words_of_command_line() is None
+
+
+def test_answers_that_are_no_text_are_refused(cookies: Cookies) -> None:
+    result = cookies.bake(extra_context={"author_name": None}, template=str(ROOT))
+
+    assert "author_name is None: expected text" in str(result.exception)
 
 
 def test_a_misspelt_question_is_refused(tmp_path: Path) -> None:

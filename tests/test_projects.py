@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,12 +13,19 @@ from conftest import Project, python_for
 
 pytestmark = pytest.mark.slow
 
+SERVICES = ("dynamodb", "lambda", "sns", "sts")
 FUNCTIONS = {
     "WorkflowFunction": "handler",
     "StarterFunction": "starter",
     "ApproverFunction": "approver",
     "ReconcilerFunction": "reconciler",
 }
+
+
+def has_python(version: str) -> bool:
+    """Whether the build finds this Python; a version manager may name one that it lacks."""
+    found = shutil.which(f"python{version}")
+    return bool(found) and subprocess.run([found, "--version"], check=False).returncode == 0
 
 
 def test_the_project_passes_its_own_checks(
@@ -47,7 +56,13 @@ def test_the_project_passes_its_own_checks(
             python_for(project.answers["python_version"]),
             *("-I", "-S", "-B", "-c"),
             f"import sys; sys.path.insert(0, {str(artefact)!r}); "
-            f"from workflow.{module} import handler; import boto3; print(boto3.__file__)",
+            f"from workflow.{module} import handler; import boto3; print(boto3.__file__); "
+            f"[boto3.client(name, region_name='us-east-1') for name in {SERVICES}]",
         )
         assert imported.stdout.startswith(str(artefact))
-        assert not list(artefact.rglob("__pycache__"))
+        version = project.answers["python_version"]
+        tag = f"cpython-{version.replace('.', '')}.pyc"
+        sources, compiled = list(artefact.rglob("*.py")), list(artefact.rglob(f"*.{tag}"))
+        # Only this very Python can make bytecode; without it the artefact has none.
+        assert len(compiled) == (len(sources) if has_python(version) else 0)
+        assert sum(path.stat().st_size for path in artefact.rglob("*")) < 15_000_000

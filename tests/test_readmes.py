@@ -124,6 +124,7 @@ def test_the_commands_of_the_project(bake: Bake, tmp_path: Path) -> None:
         "make local-down",
         "make validate",
         "make build",
+        "make cost ITEMS=100",
     ]
     before = {name: project.read(name) for name in project.files()}
 
@@ -154,7 +155,7 @@ def test_the_commands_of_the_project_without_make(bake: Bake, tmp_path: Path) ->
     env["PATH"] = str(tmp_path / "tools")
     section = project.read("README.md").split("## Without make")[1]
     commands = re.findall(r"^\|[^|]*\| `([^`]*)` \|$", section, re.M)
-    assert len(commands) == 16
+    assert len(commands) == 17
 
     for command in commands:
         if "--tenant" not in command and "local_aws" not in command:  # what needs a stack

@@ -18,6 +18,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Iterable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, unquote
@@ -27,12 +28,15 @@ import urllib3
 from aws_durable_execution_sdk_python_testing.invoker import INVOCATION_MARKER_HEADER
 from aws_durable_execution_sdk_python_testing.runner import WebRunner, WebRunnerConfig
 from aws_durable_execution_sdk_python_testing.web.server import WebServiceConfig
+from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
 from ops import local
 
 HOST = "127.0.0.1"
+IDENTITY = "/local-aws"
+"""Asked for this, the front says whose it is, so that nothing else is taken for it, or stopped."""
 NAME_HEADER = "X-Amz-Durable-Execution-Name"
 ARN_HEADER = "X-Amz-Durable-Execution-Arn"
 HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
@@ -41,8 +45,9 @@ HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfe
 class Front:
     """The Lambda API, as a WSGI application."""
 
-    def __init__(self, ministack: str, emulator: str, region: str) -> None:
+    def __init__(self, ministack: str, emulator: str, region: str, identity: str) -> None:
         """Take the addresses of the two that it stands before."""
+        self._identity = identity
         self._ministack = ministack
         self._emulator = emulator
         self._region = region
@@ -61,7 +66,9 @@ class Front:
         """Answer one request."""
         request = Request(environ)
         path = environ["REQUEST_URI"]  # as it was sent: ARNs in it are quoted
-        if path.startswith("/2025-12-01/"):
+        if path == IDENTITY:
+            response = Response(self._identity)
+        elif path.startswith("/2025-12-01/"):
             response = self._to_the_emulator(request, path)
         elif INVOCATION_MARKER_HEADER in request.headers:
             response = self._run_handler(request, path)
@@ -121,7 +128,10 @@ class Front:
         response = self._send(self._ministack, request, path, body)
         status = (response.get_json(force=True, silent=True) or {}).get("Status")
         if status in {"SUCCEEDED", "FAILED"}:
-            self._publish(arn, status)
+            try:
+                self._publish(arn, status)
+            except (BotoCoreError, ClientError):  # as on AWS: the execution has ended all the same
+                logging.getLogger(__name__).exception("no status event")
         return response
 
     def _publish(self, arn: str, status: str) -> None:
@@ -182,8 +192,15 @@ class Front:
 
 
 def environment(port: int, region: str) -> dict[str, str]:
-    """What makes every AWS client of a process speak to the local AWS, and to nothing else."""
-    return {
+    """This process's environment, but every AWS client speaks to the local AWS, and nothing else.
+
+    A profile, a session or an endpoint of the user's own is not in it, and no proxy stands between.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"]))
+    return others | {
+        "NO_PROXY": direct,
+        "no_proxy": direct,
         "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
         "AWS_ENDPOINT_URL_LAMBDA": f"http://{HOST}:{port + 1}",
         "AWS_ACCESS_KEY_ID": "local",
@@ -205,11 +222,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--ministack", required=True, help="path of the program")
     parser.add_argument("--port", type=int, required=True, help="of MiniStack; the front is next")
     parser.add_argument("--region", required=True)
+    parser.add_argument("--identity", required=True, help="what the front says it is")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # MiniStack has to be told, too
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it has one of its own: INFO
-    os.environ.update(environment(options.port, options.region))
     ministack, front, emulator = (
         f"http://{HOST}:{port}" for port in (options.port, options.port + 1, free_port())
     )
@@ -225,17 +242,15 @@ def main(arguments: list[str] | None = None) -> None:
         local_runner_endpoint=emulator,
         local_runner_region=options.region,
     )
-    with (
-        subprocess.Popen([options.ministack], env=os.environ | settings) as process,  # noqa: S603
-        WebRunner(config) as runner,
-    ):
+    application = Front(ministack, emulator, options.region, options.identity)
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen([options.ministack], env=os.environ | settings)  # noqa: S603
+        )
+        stack.callback(process.terminate)
+        runner = stack.enter_context(WebRunner(config))
         threading.Thread(target=runner.serve_forever, daemon=True).start()
-        try:
-            make_server(
-                HOST, options.port + 1, Front(ministack, emulator, options.region), threaded=True
-            ).serve_forever()
-        finally:
-            process.terminate()
+        make_server(HOST, options.port + 1, application, threaded=True).serve_forever()
 
 
 if __name__ == "__main__":

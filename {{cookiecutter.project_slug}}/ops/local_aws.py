@@ -7,7 +7,6 @@ is in README.md, "The whole stack on this machine".
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import signal
@@ -15,8 +14,11 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
+
+import urllib3
 
 from ops import callback, emulator, local, stack, start, tenant
 
@@ -24,6 +26,7 @@ ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".local-aws"
 BUILT = ROOT / ".aws-sam" / "build"
 START_SECONDS = 30
+NOT_UP = "the local AWS is not up: make local-up"
 
 
 class LocalAwsError(Exception):
@@ -45,24 +48,34 @@ def main(arguments: list[str] | None = None) -> int:
     verb.add_argument("--event", default="events/order.json", help="input, a JSON file")
     for name in callback.DECISIONS:
         verb = verbs.add_parser(name, help=f"{name} what was started last, wait for the result")
-        verb.add_argument("--by", help="who decides")
-        verb.add_argument("--comment", help="why")
+        verb.add_argument("--by", default="", help="who decides")
+        verb.add_argument("--comment", default="", help="why")
     verbs.add_parser("down", help="stop the local AWS; it keeps nothing")
     options = parser.parse_args(arguments)
+    if options.verb == "up" and not 1024 <= options.port <= 65_534:
+        parser.error(f"--port is {options.port}, expected 1024 to 65534")
     try:
-        if options.verb == "up":
-            return up(options.ministack, options.port)
-        if options.verb == "down":
-            return down()
-        use_local_aws()
-        if options.verb == "deploy":
-            return stack.report(lambda: deploy(options.sam, options.parameters.split()))
-        if options.verb == "start":
-            return stack.report(lambda: start_execution(options.tenant, options.event))
-        return stack.report(lambda: answer(options.verb, options.by, options.comment))
+        return stack.report(lambda: run(options))
     except LocalAwsError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped waiting", file=sys.stderr)
+        return 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the command line says."""
+    if options.verb == "up":
+        return up(options.ministack, options.port)
+    if options.verb == "down":
+        return down()
+    use_local_aws()
+    if options.verb == "deploy":
+        return deploy(options.sam, options.parameters.split())
+    if options.verb == "start":
+        return start_execution(options.tenant, options.event)
+    return answer(options.verb, options.by, options.comment)
 
 
 def up(ministack: str, port: int) -> int:
@@ -71,32 +84,45 @@ def up(ministack: str, port: int) -> int:
     Raises:
         LocalAwsError: it runs already, a port is taken, or it did not start.
     """
-    if (STATE / "process.json").exists():
+    if is_ours(read("process")):
         raise LocalAwsError("the local AWS is up already: make local-down stops it")
+    chosen_region = region()
     for taken in (port, port + 1):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", taken)) == 0:
-                raise LocalAwsError(
-                    f"port {taken} is taken: stop what listens there, or choose two others, "
-                    f"{port + 1000} and the next: make local-up PORT={port + 1000}"
-                )
-    STATE.mkdir(exist_ok=True)
+        if listens(taken):
+            other = port + 1000 if port < 60_000 else port - 1000
+            raise LocalAwsError(
+                f"port {taken} is taken: stop what listens there, or choose two others, "
+                f"{other} and the next: make local-up LOCAL_PORT={other}"
+            )
+    identity = uuid.uuid4().hex
     command = [sys.executable, "-m", "ops.emulator", "--ministack", ministack]
-    command += ["--port", str(port), "--region", region()]
+    command += ["--port", str(port), "--region", chosen_region, "--identity", identity]
+    forget()
+    STATE.mkdir(exist_ok=True)
     with (STATE / "log.txt").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(  # noqa: S603
-            command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            command,
+            cwd=ROOT,
+            env=emulator.environment(port, chosen_region),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
+    ours = {"pid": process.pid, "port": port, "identity": identity}
+    write("process", ours)
     deadline = time.monotonic() + START_SECONDS
-    while not all(listens(number) for number in (port, port + 1)):
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.terminate()
-            raise LocalAwsError(
-                f"the local AWS did not start: {last_line(STATE / 'log.txt')} "
-                f"(all of it: {STATE / 'log.txt'})"
-            )
-        time.sleep(0.1)
-    write_state("process", {"pid": process.pid, "port": port})
+    try:
+        while not (is_ours(ours) and listens(port)):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise LocalAwsError(
+                    f"the local AWS did not start: {last_line(STATE / 'log.txt')} "
+                    f"(all of it: {STATE / 'log.txt'})"
+                )
+            time.sleep(0.1)
+    except (LocalAwsError, KeyboardInterrupt):
+        process.terminate()
+        forget()
+        raise
     print(f"The local AWS is up at http://127.0.0.1:{port}, Lambda at the next port.")
     return 0
 
@@ -167,50 +193,52 @@ def start_execution(tenant_id: str, event: str) -> int:
         return 1
     arn, queue, url = answer["executionArn"], stack.client("sqs"), inbox()
     while status_of(arn)["Status"] == "RUNNING":
-        found = queue.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", [])
-        for message in found:
-            queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        for message in queue.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", []):
             asked = json.loads(message["Body"])
-            if asked["executionArn"] == arn:
-                write_state("approval", asked)
-                print("It waits for its approval: make local-approve, or make local-reject")
-                return 0
+            write("approvals", read("approvals") | {asked["executionArn"]: asked})
+            queue.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        if arn in read("approvals"):
+            write("last", {"executionArn": arn})
+            print("It waits for its approval: make local-approve, or make local-reject")
+            return 0
     return report(arn)
 
 
-def answer(verb: str, by: str | None, comment: str | None) -> int:
+def answer(verb: str, by: str, comment: str) -> int:
     """Answer what was started last, wait until it is over, and print what came of it."""
-    path = STATE / "approval.json"
-    if not path.exists():
+    arn, approvals = read("last").get("executionArn"), read("approvals")
+    if arn not in approvals:
         raise LocalAwsError("nothing waits for an approval: make local-start starts something")
-    asked = json.loads(path.read_text(encoding="utf-8"))
-    arguments = [verb, "--tenant", asked["tenantId"], "--token", asked["token"]]
-    arguments += ["--by", by] if by else []
-    arguments += ["--comment", comment] if comment else []
-    if code := callback.main(arguments):
+    asked = approvals[arn]
+    arguments = [verb, f"--tenant={asked['tenantId']}", f"--token={asked['token']}"]
+    if code := callback.main([*arguments, f"--by={by}", f"--comment={comment}"]):
         return code
-    path.unlink()
-    while status_of(asked["executionArn"])["Status"] == "RUNNING":
+    write("approvals", {other: asked for other, asked in approvals.items() if other != arn})
+    while status_of(arn)["Status"] == "RUNNING":
         time.sleep(0.2)
-    return report(asked["executionArn"])
+    return report(arn)
 
 
 def down() -> int:
     """Stop it; whatever it held is gone.
 
     Raises:
-        LocalAwsError: it does not run.
+        LocalAwsError: it does not run, or does not stop.
     """
-    process = read_process()
+    process = read("process")
+    if not process:
+        raise LocalAwsError(NOT_UP)
+    if not is_ours(process):
+        forget()
+        print("The local AWS had stopped by itself.")
+        return 0
+    os.kill(process["pid"], signal.SIGTERM)
     deadline = time.monotonic() + START_SECONDS
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(process["pid"], signal.SIGTERM)
-        while time.monotonic() < deadline:
-            os.kill(process["pid"], 0)  # asks whether there is such a process
-            time.sleep(0.1)
-        raise LocalAwsError(f"process {process['pid']} does not stop")
-    for name in ("process.json", "approval.json"):
-        (STATE / name).unlink(missing_ok=True)
+    while listens(process["port"]) or listens(process["port"] + 1):
+        if time.monotonic() > deadline:
+            raise LocalAwsError(f"process {process['pid']} does not stop")
+        time.sleep(0.1)
+    forget()
     print("The local AWS is down.")
     return 0
 
@@ -221,13 +249,14 @@ def use_local_aws() -> None:
     Raises:
         LocalAwsError: it does not run.
     """
-    port = read_process()["port"]
-    if not listens(port):
+    process = read("process")
+    if not process:
+        raise LocalAwsError(NOT_UP)
+    if not is_ours(process):
         raise LocalAwsError("the local AWS has stopped: make local-down local-up")
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        del os.environ[name]  # a profile, a session or an endpoint of yours
-    os.environ.update(emulator.environment(port, region()))
-    os.environ.update(SAM_CLI_POLL_DELAY="1", SAM_CLI_TELEMETRY="0")
+    clean = emulator.environment(process["port"], region())
+    os.environ.clear()
+    os.environ.update(clean, SAM_CLI_POLL_DELAY="1", SAM_CLI_TELEMETRY="0")
 
 
 def region() -> str:
@@ -235,22 +264,38 @@ def region() -> str:
     return str(stack.parameters()["region"])
 
 
-def read_process() -> dict[str, Any]:
-    """What is known of the running local AWS.
+def is_ours(process: dict[str, Any]) -> bool:
+    """Whether this project's local AWS answers, and not somebody else at its port."""
+    if not process:
+        return False
+    url = f"http://127.0.0.1:{process['port'] + 1}{emulator.IDENTITY}"
+    try:
+        said = urllib3.request("GET", url, timeout=2, retries=False).data
+    except urllib3.exceptions.HTTPError:
+        return False
+    return bool(said == process["identity"].encode())
 
-    Raises:
-        LocalAwsError: it does not run.
-    """
-    path = STATE / "process.json"
-    if not path.exists():
-        raise LocalAwsError("the local AWS is not up: make local-up")
-    process: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return process
+
+def read(name: str) -> dict[str, Any]:
+    """What an earlier command has left; nothing if there is nothing."""
+    try:
+        content: dict[str, Any] = json.loads((STATE / f"{name}.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return content
 
 
-def write_state(name: str, content: Any) -> None:
-    """Remember something until the next command."""
-    (STATE / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
+def write(name: str, content: dict[str, Any]) -> None:
+    """Leave something for the next command, whole or not at all."""
+    path = STATE / f"{name}.json"
+    path.with_suffix(".new").write_text(json.dumps(content), encoding="utf-8")
+    path.with_suffix(".new").replace(path)
+
+
+def forget() -> None:
+    """Leave nothing; the log stays."""
+    for path in STATE.glob("*.json"):
+        path.unlink()
 
 
 def status_of(execution_arn: str) -> dict[str, Any]:

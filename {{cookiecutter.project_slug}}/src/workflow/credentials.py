@@ -22,7 +22,7 @@ PERIOD_SECONDS = 10 * 60
 """How long a client is used: it has at least five minutes left when it is given out."""
 
 # A function of the stack has 30 seconds, and has to say itself when AWS does not answer.
-_CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard"})
+CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard"})
 
 # LogLevel is the workflow's: at DEBUG these would log callback ids, tokens and credentials.
 for name in ("aws_durable_execution_sdk_python", "boto3", "botocore", "urllib3"):
@@ -39,7 +39,7 @@ def _client(service: str, tenant_id: str, period: int) -> Any:
     credentials = _credentials(tenant_id, period)
     return _session().client(
         service,
-        config=_CONFIG,
+        config=CONFIG,
         aws_access_key_id=credentials["AccessKeyId"],
         aws_secret_access_key=credentials["SecretAccessKey"],
         aws_session_token=credentials["SessionToken"],
@@ -49,7 +49,7 @@ def _client(service: str, tenant_id: str, period: int) -> Any:
 @lru_cache(maxsize=256)
 def _credentials(tenant_id: str, period: int) -> Any:
     del period  # a new one makes new credentials
-    return boto3.client("sts").assume_role(
+    return boto3.client("sts", config=CONFIG).assume_role(
         RoleArn=os.environ["TENANT_ROLE_ARN"],
         RoleSessionName=f"tenant-{tenant_id}",
         DurationSeconds=SESSION_SECONDS,

@@ -6,6 +6,7 @@ import os  # noqa: TID251 - read once, when the version starts; it cannot change
 from typing import Any
 
 from aws_durable_execution_sdk_python import DurableContext, durable_execution
+from aws_durable_execution_sdk_python.lambda_service import LambdaClient
 from aws_durable_execution_sdk_python.plugin import DurableInstrumentationPluginFactory
 
 from workflow import workflow
@@ -14,6 +15,10 @@ from workflow.observability import ExecutionReportFactory
 from workflow.tenants import Stack, tenant_logger
 
 STACK = Stack.from_environment(os.environ)
+
+if "AWS_LAMBDA_FUNCTION_NAME" in os.environ:
+    # While Lambda starts the environment; the SDK would do it in the first invocation.
+    LambdaClient.initialize_client()
 
 PLUGINS: list[DurableInstrumentationPluginFactory] = [ExecutionReportFactory()]
 

@@ -6,15 +6,21 @@ import logging
 import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from workflow.credentials import tenant_client
+from workflow.credentials import CONFIG, tenant_client
 from workflow.models import JsonObject
-from workflow.registry import TablePartition
+from workflow.registry import (
+    LOOK_AFTER_SECONDS,
+    LOOK_AGAIN_SECONDS,
+    TablePartition,
+    partition_key,
+)
 from workflow.tenants import tenant_of_name
 
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "NOT_STARTED", "FORGOTTEN"}
@@ -39,7 +45,8 @@ def handler(event: Any, context: Any) -> JsonObject:
     tenant_id = tenant_of_name(name)
     if tenant_id is None or status not in ENDED:
         return {"released": 0}  # not started by the starter, so never counted, or not over
-    return {"released": int(_partition(tenant_id).release(name, status, int(time.time())))}
+    arn = detail.get("durableExecutionArn")
+    return {"released": int(_partition(tenant_id).release(name, status, int(time.time()), arn))}
 
 
 def sweep(context: Any) -> JsonObject:
@@ -51,22 +58,25 @@ def sweep(context: Any) -> JsonObject:
         NotSweptError: some could not be looked at.
     """
     looked = released = failed = 0
-    for name in due():
+    for tenant_id, name in due():
         if context.get_remaining_time_in_millis() < MARGIN_MILLISECONDS:
             break
         looked += 1
+        partition = _partition(tenant_id)
         try:
-            released += look(name)
+            released += look(partition, name)
         except (BotoCoreError, ClientError):
             failed += 1
             logging.getLogger("workflow").exception("not swept", extra={"executionName": name})
+            with suppress(BotoCoreError, ClientError):  # others first, the next time
+                partition.look_again(name, int(time.time()) + LOOK_AFTER_SECONDS)
     if failed:
         raise NotSweptError(f"{failed} of {looked} executions could not be looked at")
     return {"looked": looked, "released": released}
 
 
-def due() -> Iterator[str]:
-    """The names of the executions to look at, of all tenants."""
+def due() -> Iterator[tuple[str, str]]:
+    """Tenant and name of each execution to look at, of all tenants."""
     pages = (
         _client("dynamodb")
         .get_paginator("query")
@@ -83,17 +93,17 @@ def due() -> Iterator[str]:
     )
     for page in pages:
         for item in page["Items"]:
-            yield item["sk"]["S"].removeprefix("RUN#")
+            tenant_id = item["pk"]["S"].removeprefix(partition_key(""))
+            yield tenant_id, item["sk"]["S"].removeprefix("RUN#")
 
 
-def look(name: str) -> bool:
+def look(partition: TablePartition, name: str) -> bool:
     """Release an execution that is over; look again later at one that runs."""
-    partition = _partition(str(tenant_of_name(name)))
-    status = status_of(partition.arn_of(name))
-    now = int(time.time())
+    arn = partition.arn_of(name)
+    status, now = status_of(arn), int(time.time())
     if status in ENDED:
-        return partition.release(name, status, now)
-    partition.look_again(name, now)
+        return partition.release(name, status, now, arn)
+    partition.look_again(name, now + LOOK_AGAIN_SECONDS)
     return False
 
 
@@ -118,4 +128,4 @@ def _partition(tenant_id: str) -> TablePartition:
 
 @cache
 def _client(service: str) -> Any:
-    return boto3.client(service)
+    return boto3.client(service, config=CONFIG)

@@ -137,28 +137,30 @@ class TablePartition:
         """Remember an execution that has started, so that the reconciler can ask how it is.
 
         Raises:
-            TenantRefusedError: it is not counted as running.
+            TenantRefusedError: it is not counted as running, or another of its name is.
         """
-        arn = {"S": execution_arn}
-        if not self._update_running(
-            execution_name_of(execution_arn), "SET executionArn = :value", arn
-        ):
+        name = execution_name_of(execution_arn)
+        state, arn = {"S": "RUNNING"}, {"S": execution_arn}
+        same = "(attribute_not_exists(executionArn) OR executionArn = :value)"
+        if not self._update_run(name, "SET executionArn = :value", state, arn, f" AND {same}"):
             raise TenantRefusedError("this execution is not counted as running: use the starter")
 
-    def look_again(self, name: str, now: int) -> None:
+    def look_again(self, name: str, look_at: int) -> None:
         """Let the reconciler look at a running execution later, and at others before."""
-        self._update_running(name, "SET lookAt = :value", {"N": str(now + LOOK_AGAIN_SECONDS)})
+        self._update_run(name, "SET lookAt = :value", {"S": "RUNNING"}, {"N": str(look_at)})
 
-    def _update_running(self, name: str | None, expression: str, value: dict[str, str]) -> bool:
-        """Change a run, unless it is not, or no longer, counted as running."""
+    def _update_run(
+        self, name: str | None, update: str, state: Any, value: Any, condition: str = ""
+    ) -> bool:
+        """Change a run that is in a state; False if it is in another one."""
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=self._key(f"RUN#{name}"),
-                UpdateExpression=expression,
-                ConditionExpression="#state = :running",
+                UpdateExpression=update,
+                ConditionExpression=f"#state = :expected{condition}",
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={":value": value, ":running": {"S": "RUNNING"}},
+                ExpressionAttributeValues={":value": value, ":expected": state},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
@@ -171,21 +173,29 @@ class TablePartition:
         ).get("Item", {})
         return item["executionArn"]["S"] if "executionArn" in item else None
 
-    def release(self, name: str, state: str, now: int) -> bool:
+    def release(self, name: str, state: str, now: int, execution_arn: str | None = None) -> bool:
         """Count down when an execution has ended; False if that has been done before.
 
-        The state NOT_STARTED is for an execution that nobody has seen start.
+        Args:
+            name: of the execution.
+            state: how it has ended; NOT_STARTED for one that nobody has seen start.
+            now: in seconds.
+            execution_arn: of the execution; without it the one that is counted is meant.
         """
-        unseen = " AND attribute_not_exists(executionArn)" if state == "NOT_STARTED" else ""
+        which = "attribute_not_exists(executionArn)"
+        if state != "NOT_STARTED":
+            which += " OR executionArn = :arn" if execution_arn else " OR attribute_exists(pk)"
+        arn = {":arn": {"S": execution_arn}} if execution_arn and state != "NOT_STARTED" else {}
         end = {
             "Key": self._key(f"RUN#{name}"),
             "UpdateExpression": "SET #state = :state, expiresAt = :expires REMOVE lookAt",
-            "ConditionExpression": f"#state = :running{unseen}",
+            "ConditionExpression": f"#state = :running AND ({which})",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {
                 ":state": {"S": state},
                 ":running": {"S": "RUNNING"},
                 ":expires": {"N": str(now + REMEMBERED_SECONDS)},
+                **arn,
             },
         }
         count = {
@@ -196,6 +206,9 @@ class TablePartition:
         }
         failed_end, failed_count = self._transact({"Update": end}, {"Update": count})
         if failed_end:
+            # One that was given up has started after all, and was refused: it has ended like that.
+            never = {"S": "NOT_STARTED"}
+            self._update_run(name, "SET #state = :value", never, {"S": state})
             return False
         if failed_count:  # nothing left to count down: the tenant is gone, or was set by hand
             failed_end, _ = self._transact({"Update": end}, None)

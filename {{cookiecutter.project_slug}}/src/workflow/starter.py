@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from workflow import limits, tenants
 from workflow.checks import CHECKS
-from workflow.credentials import tenant_client
+from workflow.credentials import CONFIG, tenant_client
 from workflow.data_processor import canonical_json
 from workflow.models import InvalidInputError, JsonObject, WorkflowRequest, parse_request
 from workflow.registry import TablePartition
@@ -113,4 +113,4 @@ def invoke(tenant_id: str, name: str, payload: bytes) -> str:
 
 @cache
 def _lambda() -> Any:
-    return boto3.client("lambda")
+    return boto3.client("lambda", config=CONFIG)

@@ -119,7 +119,7 @@ def store_approval(
     request: WorkflowRequest, callback_id: str, execution_arn: str, timeout: int
 ) -> str:
     """Keep the callback id under its tenant; return the token that finds it there."""
-    token = secrets.token_urlsafe(32)
+    token = secrets.token_hex(32)  # of characters that mean nothing on a command line
     registry.partition(request.tenant_id).put_approval(
         token, callback_id, execution_arn, int(_now().timestamp()) + timeout
     )

@@ -6,9 +6,11 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Thread
 from unittest.mock import patch
 
 import pytest
+from werkzeug.serving import make_server
 
 from ops import emulator, local_aws, stack
 
@@ -56,10 +58,9 @@ def free_ports() -> int:
         return int(server.getsockname()[1]) - 1
 
 
-def test_one_that_has_stopped_by_itself(
-    free_ports: int, capsys: pytest.CaptureFixture[str]
-) -> None:
-    local_aws.write_state("process", {"pid": 2**22 + 1, "port": free_ports})
+def test_one_that_has_stopped_by_itself(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is stopped in its place, whoever has its process id and its port now."""
+    local_aws.write("process", {"pid": os.getpid(), "port": taken - 1, "identity": "x"})
 
     assert local_aws.main(["start"]) == 1
     assert "has stopped" in capsys.readouterr().err
@@ -67,28 +68,64 @@ def test_one_that_has_stopped_by_itself(
     assert local_aws.main(["down"]) == 1
 
 
-def test_only_one_is_up(capsys: pytest.CaptureFixture[str]) -> None:
-    local_aws.write_state("process", {"pid": 1, "port": 1})
+def test_state_that_cannot_be_read_is_no_state(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "process.json").write_text('{"pid": 1, ', encoding="utf-8")
 
+    assert local_aws.main(["start"]) == 1
+    assert capsys.readouterr().err == "the local AWS is not up: make local-up\n"
+
+
+@pytest.mark.parametrize("port", ["0", "65535", "99999"])
+def test_a_port_that_is_none(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        local_aws.main(["up", "--port", port])
+    assert "expected 1024 to 65534" in capsys.readouterr().err
+
+
+def test_a_stack_that_samconfig_does_not_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.environ["ENV"] = "nowhere"
+
+    assert local_aws.main(["up"]) == 1
+    assert "names no stack for ENV=nowhere" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture
+def ours() -> Iterator[None]:
+    """A front that says it is ours, and does nothing else."""
+    front = emulator.Front("http://127.0.0.1:9", "http://127.0.0.1:9", "us-east-1", "ours")
+    server = make_server("127.0.0.1", 0, front)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    local_aws.write("process", {"pid": 1, "port": server.server_port - 1, "identity": "ours"})
+    yield
+    server.shutdown()
+    thread.join()
+
+
+@pytest.mark.usefixtures("ours")
+def test_only_one_is_up(capsys: pytest.CaptureFixture[str]) -> None:
     assert local_aws.main(["up"]) == 1
     assert "is up already" in capsys.readouterr().err
 
 
-def test_an_answer_needs_a_question(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
-    local_aws.write_state("process", {"pid": 1, "port": taken})
-
+@pytest.mark.usefixtures("ours")
+def test_an_answer_needs_a_question(capsys: pytest.CaptureFixture[str]) -> None:
     assert local_aws.main(["approve"]) == 1
     assert "nothing waits for an approval" in capsys.readouterr().err
 
 
-def test_nothing_of_the_users_own_account_is_used(
-    taken: int,
-) -> None:
-    own = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_DYNAMODB")
-    for name in (*own, *emulator.environment(1, "us-east-1")):
-        os.environ[name] = "mine"
-    local_aws.write_state("process", {"pid": 1, "port": taken})
+@pytest.mark.usefixtures("ours")
+def test_nothing_of_the_users_own_account_is_used() -> None:
+    for name in ("PROFILE", "SESSION_TOKEN", "ENDPOINT_URL_DYNAMODB", "ACCESS_KEY_ID"):
+        os.environ[f"AWS_{name}"] = "mine"
+    os.environ["HTTP_PROXY"] = "http://proxy.example.com"
 
     local_aws.use_local_aws()
 
     assert "mine" not in os.environ.values()
+    assert "127.0.0.1" in os.environ["NO_PROXY"]

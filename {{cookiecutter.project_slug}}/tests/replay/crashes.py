@@ -7,6 +7,9 @@ It works with any durable handler::
         ...  # run an execution with crasher as its handler, compare what comes of it
         if not crasher.crashed:
             break  # the execution was over before that moment
+
+Killed means that nothing more is saved of the invocation. It all happens in one process, so bodies
+of steps that run at that moment run to their end, where a real crash would stop them anywhere.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ def test_an_execution_survives_a_crash_at_any_moment(
     expected = outcome(undisturbed)
     assert bodies == dict.fromkeys(STEPS, 1)
 
+    crashes = misses = 0
     for number in itertools.count(1):
         bodies.clear()
         crasher = Crasher(LOCAL_HANDLER, moment, {number})
@@ -68,9 +69,10 @@ def test_an_execution_survives_a_crash_at_any_moment(
         assert bodies.keys() == STEPS
         assert {step: bodies[step] for step in crasher.saved} == dict.fromkeys(crasher.saved, 1)
         assert max(bodies.values()) <= 1 + crasher.crashed
-        if not crasher.crashed:
+        crashes += crasher.crashed
+        misses += not crasher.crashed
+        if misses == 3:  # checkpoints are batched: another run may have had one more
             break
-    crashes = number - 1
     assert crashes >= (2 if moment == "return" else 8)
     print(f"survived {crashes} crashes out of {crashes}: {moment}")
 

@@ -308,6 +308,19 @@ def test_the_environment_is_what_the_settings_read() -> None:
     assert read == set(environment()) - of_the_stack
 
 
+def test_the_artefact_has_every_service_that_is_called() -> None:
+    """The build leaves out what botocore knows of all others."""
+    makefile = (TEMPLATE.parent / "src" / "Makefile").read_text(encoding="utf-8")
+    (kept,) = re.findall(r"^SERVICES := (.*)$", makefile, re.M)
+    code = "".join(
+        path.read_text(encoding="utf-8")
+        for path in (TEMPLATE.parent / "src" / "workflow").glob("*.py")
+    )
+    called = set(re.findall(r'client\(\s*"(\w+)"', code))
+
+    assert called == set(kept.split())
+
+
 def test_as_many_checks_can_be_tolerated_as_there_are(source: dict[str, Any]) -> None:
     assert source["Parameters"]["ToleratedCheckFailures"]["MaxValue"] == len(CHECKS)
 

@@ -429,6 +429,8 @@ class TestReconciler:
 
         assert (running(table, "acme"), running(table, "globex")) == (1, 0)
         assert len(lambda_.calls) == 1
+        lambda_.error = None
+        assert reconciler.handler({}, Context()) == {"looked": 0, "released": 0}  # others first
 
     def test_the_sweep_leaves_new_executions_alone(
         self, table: Any, add: Add, lambda_: Lambda

@@ -79,6 +79,33 @@ def test_an_execution_that_is_not_counted_may_not_run(add: Add) -> None:
         acme.note_arn(ARN)
 
 
+def test_another_execution_of_a_counted_name_may_not_run(table: Any, add: Add) -> None:
+    """As when the service has forgotten one whose end nobody has heard of."""
+    acme = add("acme")
+    acme.admit("acme_1", 5, 0)
+    acme.note_arn(ARN)
+
+    with pytest.raises(TenantRefusedError, match="not counted as running"):
+        acme.note_arn(f"{ARN}2")
+    assert acme.release("acme_1", "FAILED", 0, f"{ARN}2") is False
+    assert running(table, "acme") == 1
+    assert acme.release("acme_1", "SUCCEEDED", 0, ARN) is True
+    assert running(table, "acme") == 0
+
+
+def test_one_that_was_given_up_and_has_ended_since_is_not_started_again(
+    table: Any, add: Add
+) -> None:
+    acme = add("acme")
+    acme.admit("acme_1", 5, 0)
+    assert acme.release("acme_1", "NOT_STARTED", 0) is True
+    assert acme.release("acme_1", "FAILED", 0, ARN) is False  # its first step was refused
+
+    with pytest.raises(TenantRefusedError, match=r"processed before \(FAILED\)"):
+        acme.admit("acme_1", 5, 0)
+    assert running(table, "acme") == 0
+
+
 def test_an_execution_that_was_seen_is_not_given_up(table: Any, add: Add) -> None:
     """Its start and the reconciler can meet: the one or the other is done."""
     acme = add("acme")
@@ -189,7 +216,7 @@ def test_every_key_that_is_asked_for_is_the_tenants_own(table: Any, add: Add) ->
     acme.admit("acme_1", 5, 0)
     acme.note_arn(ARN)
     acme.arn_of("acme_1")
-    acme.look_again("acme_1", 0)
+    acme.look_again("acme_1", 1)
     acme.release("acme_1", "SUCCEEDED", 0)
     acme.put_approval("token", "callback", "arn", expires_at=100)
     acme.find_approval("token", now=1)
