@@ -87,10 +87,14 @@ def answer_to(question: str) -> st.SearchStrategy[str]:
         return known
     anything = number if question in rules.WHOLE_NUMBERS else text
     fine = plain.map(str.strip).filter(bool) if question in rules.FREE_TEXT else known
-    return st.one_of(known, fine, fine, anything)
+    return st.integers(1, 20).flatmap(lambda n: anything if n == 20 else known | fine)
 
 
-answers = st.fixed_dictionaries({}, optional={name: answer_to(name) for name in public_questions()})
+# Few names that are fine for people make a slug by themselves.
+answers = st.fixed_dictionaries(
+    {"project_slug": answer_to("project_slug")},
+    optional={name: answer_to(name) for name in public_questions() if name != "project_slug"},
+)
 complete = st.fixed_dictionaries(
     {
         name: st.one_of(text, number) if isinstance(QUESTIONS[name], str) else answer_to(name)
