@@ -77,6 +77,13 @@ class Deployed:
         answer: dict[str, str] = json.loads(result.stdout[: result.stdout.rindex("}") + 1])
         return answer["executionArn"]
 
+    def token(self) -> str:
+        """The token of the approval that was asked for last."""
+        state = self.project.path / ".local-aws"
+        last = json.loads((state / "last.json").read_text(encoding="utf-8"))["executionArn"]
+        approvals = json.loads((state / "approvals.json").read_text(encoding="utf-8"))
+        return str(approvals[last]["token"])
+
     def answered(self, verb: str) -> Any:
         """Answer it; return what the workflow returns."""
         result = self.aws(verb, "--by", "ada")
@@ -146,9 +153,9 @@ def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
     deployed.started("a", {}, {"sku": "x"})
     assert deployed.running() == "1"
     # An unknown token, and one of another tenant's, answer nothing.
-    stolen = json.loads((deployed.project.path / ".local-aws/approval.json").read_text())["token"]
+    stolen = deployed.token()
     for tenant, token in (("acme", "unknown"), ("demo", stolen)):
-        arguments = ["approve", "--tenant", tenant, "--token", token]
+        arguments = ["approve", f"--tenant={tenant}", f"--token={token}"]
         refused = subprocess.run(
             [deployed.python, "-c", RUN_WITH_LOCAL_AWS.format("callback", arguments)],
             cwd=deployed.project.path,
@@ -209,9 +216,8 @@ def time_out(deployed: Deployed) -> None:
     """Nobody answers, for the one minute that the stack now waits."""
     action = deployed.project.answers.get("callback_timeout_action", "reject")
     script = (
-        "import json, pathlib, time; from ops import local_aws; local_aws.use_local_aws();"
-        "asked = json.loads(pathlib.Path('.local-aws/approval.json').read_text());"
-        "arn = asked['executionArn']\n"
+        "import time; from ops import local_aws; local_aws.use_local_aws();"
+        "arn = local_aws.read('last')['executionArn']\n"
         "while local_aws.status_of(arn)['Status'] == 'RUNNING': time.sleep(1)\n"
         "raise SystemExit(local_aws.report(arn))"
     )
