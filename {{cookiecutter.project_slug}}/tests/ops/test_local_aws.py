@@ -114,6 +114,18 @@ def test_only_one_is_up(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.usefixtures("ours")
+def test_the_local_aws_of_another_project_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("it was stopped"))
+    local_aws.write("process", local_aws.read("process") | {"identity": "of another project"})
+
+    assert local_aws.main(["start"]) == 1
+    assert "has stopped" in capsys.readouterr().err
+    assert local_aws.main(["down"]) == 0
+
+
+@pytest.mark.usefixtures("ours")
 def test_an_answer_needs_a_question(capsys: pytest.CaptureFixture[str]) -> None:
     assert local_aws.main(["approve"]) == 1
     assert "nothing waits for an approval" in capsys.readouterr().err

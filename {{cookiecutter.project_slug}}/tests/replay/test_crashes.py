@@ -53,10 +53,12 @@ def test_an_execution_survives_a_crash_at_any_moment(
     start: Start, bodies: Counter[str], moment: Moment
 ) -> None:
     """Prints how many crashes there were: ``pytest tests/replay -s -k survives``."""
-    undisturbed = start(make_event(*ITEMS))
+    nothing = Crasher(LOCAL_HANDLER, moment, ())
+    undisturbed = start(make_event(*ITEMS), handler=nothing)
     undisturbed.approve()
     expected = outcome(undisturbed)
     assert bodies == dict.fromkeys(STEPS, 1)
+    assert nothing.saved == STEPS  # whatever does something is a step
 
     crashes = misses = 0
     for number in itertools.count(1):
