@@ -191,6 +191,13 @@ def repeat_command(answers, problems, words):
 
 
 @simple_filter
+def quoted(text):
+    """Return an answer as a double-quoted string, which TOML and YAML read in the same way."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+@simple_filter
 def require_valid_answers(context):
     """Refuse to render; called when every question has been answered, and before anything is made.
 

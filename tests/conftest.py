@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -153,23 +152,22 @@ def uv_in(folder: Path) -> Callable[..., None]:
     return uv
 
 
+def git(folder: Path, *arguments: str | Path) -> str:
+    """Run git as somebody."""
+    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
+    result = subprocess.run(
+        ["git", *author, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, f"{arguments}: {result.stdout}{result.stderr}"
+    return result.stdout.strip()
+
+
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """This repository as git has it, with what is not committed yet."""
     path = tmp_path_factory.mktemp("repository") / "cookiecutter-durable-workflow"
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(path)], check=True)
-    listed = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    for folder in (path, ROOT):
-        files = subprocess.run(
-            ["git", *listed], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout.split("\0")
-        for name in filter(None, files):
-            if folder == path:
-                (path / name).unlink()
-            elif (ROOT / name).exists():
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(ROOT / name, path / name)
-    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
-    for command in (("add", "--all"), ("commit", "--quiet", "--allow-empty", "-m", "Now")):
-        subprocess.run(["git", *author, *command], cwd=path, check=True)
+    git(ROOT, "clone", "--quiet", ROOT, path)
+    git(ROOT, "--git-dir", path / ".git", "--work-tree", ROOT, "add", "--all")
+    git(path, "commit", "--quiet", "--allow-empty", "--message", "Now")
+    git(path, "reset", "--quiet", "--hard")
     return path

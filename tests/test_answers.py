@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import Bake
 from pytest_cookies.plugin import Cookies
-from variants import QUESTIONS, ROOT, STRANGE_TEXT, TEMPLATE, public_questions
+from variants import QUESTIONS, ROOT, STRANGE_TEXT, TEMPLATE, VARIANTS, public_questions
 
 import durable_workflow_answers as rules
 
@@ -222,9 +222,7 @@ def test_a_refusal_is_all_that_is_printed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["replay", "override"])
 def test_what_was_not_asked_is_checked_all_the_same(tmp_path: Path, way: str) -> None:
-    answers = {name: QUESTIONS[name] for name in public_questions()}
-    answers = {name: v[0] if isinstance(v, list) else v for name, v in answers.items()}
-    answers |= {"project_slug": "orders", "map_max_concurrency": "abc"}
+    answers = VARIANTS[0] | {"project_slug": "orders", "map_max_concurrency": "abc"}
     output = tmp_path / "output"
     output.mkdir()
     if way == "replay":

@@ -48,13 +48,22 @@ class Deployed:
 
     def aws(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A verb of the local AWS, whatever comes of it."""
+        return self.python_with("-m", "ops.local_aws", verb, *arguments)
+
+    def script(self, code: str) -> subprocess.CompletedProcess[str]:
+        """Python whose clients speak to the local AWS, whatever comes of it."""
+        return self.python_with("-c", f"{PRELUDE}\n{code}")
+
+    def python_with(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The project's Python, whatever comes of it."""
         return subprocess.run(
-            [self.python, "-m", "ops.local_aws", verb, *arguments],
+            [self.python, *arguments],
             cwd=self.project.path,
             env=self.env,
             capture_output=True,
             text=True,
             check=False,
+            timeout=180,
         )
 
     def deploy(self, *parameters: str) -> None:
@@ -79,10 +88,8 @@ class Deployed:
 
     def token(self) -> str:
         """The token of the approval that was asked for last."""
-        state = self.project.path / ".local-aws"
-        last = json.loads((state / "last.json").read_text(encoding="utf-8"))["executionArn"]
-        approvals = json.loads((state / "approvals.json").read_text(encoding="utf-8"))
-        return str(approvals[last]["token"])
+        read = "local_aws.read('approvals')[local_aws.read('last')['executionArn']]['token']"
+        return self.script(f"print({read})").stdout.strip()
 
     def answered(self, verb: str) -> Any:
         """Answer it; return what the workflow returns."""
@@ -92,16 +99,14 @@ class Deployed:
 
     def running(self) -> str:
         """The executions that the registry counts for acme."""
-        tenants = self.project.run(
-            self.python, "-c", RUN_WITH_LOCAL_AWS.format("tenant", ["list"]), env=self.env
-        )
+        tenants = self.script("tenant.main(['list'])")
         (line,) = (line for line in tenants.stdout.splitlines() if line.startswith("acme "))
         return line.split()[-2]
 
 
-RUN_WITH_LOCAL_AWS = (
-    "from ops import local_aws, callback, tenant; local_aws.use_local_aws();"
-    "raise SystemExit({}.main({}))"
+PRELUDE = (
+    "import json, subprocess, time, boto3\n"
+    "from ops import callback, local_aws, stack, tenant; local_aws.use_local_aws()"
 )
 
 
@@ -156,14 +161,7 @@ def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
     stolen = deployed.token()
     for tenant, token in (("acme", "unknown"), ("demo", stolen)):
         arguments = ["approve", f"--tenant={tenant}", f"--token={token}"]
-        refused = subprocess.run(
-            [deployed.python, "-c", RUN_WITH_LOCAL_AWS.format("callback", arguments)],
-            cwd=deployed.project.path,
-            env=deployed.env,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        refused = deployed.script(f"raise SystemExit(callback.main({arguments}))")
         assert refused.returncode == 1
         expected = "different tenants" if "ENV" in deployed.env and tenant == "demo" else "no such"
         assert expected in refused.stderr
@@ -215,20 +213,10 @@ def update_while_one_waits(deployed: Deployed) -> None:
 def time_out(deployed: Deployed) -> None:
     """Nobody answers, for the one minute that the stack now waits."""
     action = deployed.project.answers.get("callback_timeout_action", "reject")
-    script = (
-        "import time; from ops import local_aws; local_aws.use_local_aws();"
+    result = deployed.script(
         "arn = local_aws.read('last')['executionArn']\n"
         "while local_aws.status_of(arn)['Status'] == 'RUNNING': time.sleep(1)\n"
         "raise SystemExit(local_aws.report(arn))"
-    )
-    result = subprocess.run(
-        [deployed.python, "-c", script],
-        cwd=deployed.project.path,
-        env=deployed.env,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=180,
     )
     if action == "fail":
         assert "ApprovalTimedOutError" in result.stderr
@@ -240,20 +228,17 @@ def time_out(deployed: Deployed) -> None:
 
 def delete(deployed: Deployed) -> None:
     """Nothing stays but what the template retains."""
-    script = (
-        "import json, subprocess, sys, boto3; from ops import local_aws, stack;"
-        "local_aws.use_local_aws(); cloud = boto3.client('cloudformation');"
-        "name = stack.parameters()['stack_name'];"
-        "found = cloud.describe_stack_resources(StackName=name)['StackResources'];"
-        "code = subprocess.run([sys.argv[1], 'delete', '--no-prompts', '--stack-name', name])"
-        ".returncode;"
-        "stacks = [entry['StackName'] for entry in cloud.describe_stacks()['Stacks']];"
-        "functions = boto3.client('lambda').list_functions()['Functions'];"
-        "topics = boto3.client('sns').list_topics()['Topics'];"
-        "tables = boto3.client('dynamodb').list_tables()['TableNames'];"
+    result = deployed.script(
+        "cloud = boto3.client('cloudformation')\n"
+        "name = stack.parameters()['stack_name']\n"
+        "found = cloud.describe_stack_resources(StackName=name)['StackResources']\n"
+        f"delete = [{str(deployed.sam)!r}, 'delete', '--no-prompts', '--stack-name', name]\n"
+        "code = subprocess.run(delete).returncode\n"
+        "stacks = [entry['StackName'] for entry in cloud.describe_stacks()['Stacks']]\n"
+        "functions = boto3.client('lambda').list_functions()['Functions']\n"
+        "topics = boto3.client('sns').list_topics()['Topics']\n"
+        "tables = boto3.client('dynamodb').list_tables()['TableNames']\n"
         "print(json.dumps([code, name in stacks, len(found) > 10, functions, topics, len(tables)]))"
     )
-    result = deployed.project.run(
-        deployed.python, "-c", script, str(deployed.sam), env=deployed.env
-    )
+    assert result.returncode == 0, result.stderr
     assert json.loads(result.stdout.splitlines()[-1]) == [0, False, True, [], [], 1]

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Bake, Project
+from conftest import Bake, Project, git
 from variants import QUESTIONS, ROOT, public_questions
 
 NEEDS = "# needs "  # an AWS account, or the template
@@ -68,19 +68,10 @@ def type_at_terminal(
 
 
 @pytest.mark.slow
-def test_the_first_command_of_the_template(tmp_path: Path) -> None:
+def test_the_first_command_of_the_template(repository: Path, tmp_path: Path) -> None:
     """A clone, a person who accepts every default, and a project that runs."""
     clone = tmp_path / "clone"
-    files = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split("\0")
-    for name in filter(None, files):
-        (clone / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, clone / name)
+    git(tmp_path, "clone", "--quiet", repository, clone)
     command = shell_blocks((ROOT / "README.md").read_text(encoding="utf-8"))[0]
 
     result = type_at_terminal(command, "\n" * len(public_questions()), clone, empty_home(tmp_path))

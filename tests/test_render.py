@@ -24,6 +24,7 @@ TREE = [
     "events/order.json",
     "ops/__init__.py",
     "ops/callback.py",
+    "ops/client.py",
     "ops/cost.py",
     "ops/emulator.py",
     "ops/local.py",

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import TOOLS, Project
+from conftest import TOOLS, Project, git
 from test_readmes import shell_blocks
 from variants import ROOT
 
@@ -17,16 +17,6 @@ pytestmark = pytest.mark.slow
 
 ANSWERS = {"project_name": "Loan Requests", "parallel_branch_count": "4", "author_name": "Ada"}
 README = "{{cookiecutter.project_slug}}/README.md"
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git as somebody."""
-    author = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")
-    result = subprocess.run(
-        ["git", *author, *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, f"{arguments}: {result.stdout}{result.stderr}"
-    return result.stdout.strip()
 
 
 @pytest.fixture(scope="module")

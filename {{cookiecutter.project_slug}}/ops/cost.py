@@ -20,14 +20,13 @@ from unittest.mock import patch
 
 from aws_durable_execution_sdk_python import durable_execution
 from aws_durable_execution_sdk_python.lambda_service import (
-    CheckpointOutput,
     DurableServiceClient,
     OperationUpdate,
-    StateOutput,
 )
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 
 from ops import local
+from ops.client import WatchedClient, invoke
 from workflow import limits
 from workflow.callback_helper import CALLBACK_NAME
 from workflow.checks import CHECKS
@@ -61,37 +60,16 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-class _Counting(DurableServiceClient):
-    """Passes checkpoints on, and counts their bytes."""
+class _Counting(WatchedClient):
+    """Counts the bytes of the checkpoints."""
 
     def __init__(self, client: DurableServiceClient, usage: Usage) -> None:
-        self._client = client
+        super().__init__(client)
         self._usage = usage
 
-    def checkpoint(
-        self,
-        durable_execution_arn: str,
-        checkpoint_token: str,
-        updates: list[OperationUpdate],
-        client_token: str | None,
-    ) -> CheckpointOutput:
-        """Count, and pass on."""
+    def after(self, updates: list[OperationUpdate]) -> None:
+        """Count."""
         self._usage.written_bytes += sum(len(update.payload or "") for update in updates)
-        return self._client.checkpoint(
-            durable_execution_arn, checkpoint_token, updates, client_token
-        )
-
-    def get_execution_state(
-        self,
-        durable_execution_arn: str,
-        checkpoint_token: str,
-        next_marker: str,
-        max_items: int = 1000,
-    ) -> StateOutput:
-        """Pass on."""
-        return self._client.get_execution_state(
-            durable_execution_arn, checkpoint_token, next_marker, max_items
-        )
 
 
 def measure(items: int) -> Usage:
@@ -104,8 +82,7 @@ def measure(items: int) -> Usage:
     handler = durable_execution(local.handler)
 
     def counted(event: Any, context: Any) -> Any:
-        client = _Counting(event.service_client, usage)
-        return handler(dataclasses.replace(event, service_client=client), context)
+        return invoke(handler, event, context, _Counting(event.service_client, usage))
 
     with (
         unlimited_tenant() as registry,

@@ -35,6 +35,7 @@ from werkzeug.serving import make_server
 from ops import local
 
 HOST = "127.0.0.1"
+ACCOUNT = "000000000000"  # MiniStack's
 IDENTITY = "/local-aws"
 """Asked for this, the front says whose it is, so that nothing else is taken for it, or stopped."""
 NAME_HEADER = "X-Amz-Durable-Execution-Name"
@@ -101,7 +102,7 @@ class Front:
         version = found.json()["FunctionVersion"] if found.status == 200 else qualifier
         execution_id = str(uuid.uuid4())
         start = {
-            "AccountId": "000000000000",
+            "AccountId": ACCOUNT,
             "FunctionName": function,
             "FunctionQualifier": version,
             "ExecutionName": name,
@@ -113,7 +114,7 @@ class Front:
         url = f"{self._emulator}/start-durable-execution"
         emulated: str = self._http.request("POST", url, json=start).json()["ExecutionArn"]
         arn = (
-            f"arn:aws:lambda:{self._region}:000000000000:function:{function}:{version}"
+            f"arn:aws:lambda:{self._region}:{ACCOUNT}:function:{function}:{version}"
             f"/durable-execution/{name}/{execution_id}"
         )
         self._to_emulator[arn], self._to_aws[emulated] = emulated, arn
@@ -145,7 +146,7 @@ class Front:
             "id": str(uuid.uuid4()),
             "source": "aws.lambda",
             "detail-type": "Durable Execution Status Change",
-            "account": "000000000000",
+            "account": ACCOUNT,
             "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "region": self._region,
             "resources": [],

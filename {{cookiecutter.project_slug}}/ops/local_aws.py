@@ -123,7 +123,7 @@ def up(ministack: str, port: int) -> int:
         process.terminate()
         forget()
         raise
-    print(f"The local AWS is up at http://127.0.0.1:{port}, Lambda at the next port.")
+    print(f"The local AWS is up at http://{emulator.HOST}:{port}, Lambda at the next port.")
     return 0
 
 
@@ -152,7 +152,9 @@ def deploy(sam: str, parameters: list[str]) -> int:
     if deployed.returncode:
         raise LocalAwsError(f"sam deploy failed:\n{deployed.stdout}{deployed.stderr}")
     add_tenants()
-    print(f"The stack {stack.parameters()['stack_name']} is deployed; its inbox is {inbox()}.")
+    url = inbox()
+    listen(url)
+    print(f"The stack {stack.parameters()['stack_name']} is deployed; its inbox is {url}.")
     return 0
 
 
@@ -168,11 +170,16 @@ def add_tenants() -> None:
 
 
 def inbox() -> str:
-    """The queue that gets what the approvers are told; made and subscribed if it is not there."""
-    queue = stack.client("sqs")
+    """The queue that gets what the approvers are told; made if it is not there."""
     name = f"{stack.parameters()['stack_name']}-approvals"
-    url = str(queue.create_queue(QueueName=name)["QueueUrl"])
-    attributes = queue.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return str(stack.client("sqs").create_queue(QueueName=name)["QueueUrl"])
+
+
+def listen(inbox_url: str) -> None:
+    """Have the approvers' topic send to the inbox."""
+    attributes = stack.client("sqs").get_queue_attributes(
+        QueueUrl=inbox_url, AttributeNames=["QueueArn"]
+    )
     topic = stack.client("cloudformation").describe_stack_resource(
         StackName=stack.parameters()["stack_name"], LogicalResourceId="ApprovalTopic"
     )["StackResourceDetail"]["PhysicalResourceId"]
@@ -182,7 +189,6 @@ def inbox() -> str:
         Endpoint=attributes["Attributes"]["QueueArn"],
         Attributes={"RawMessageDelivery": "true"},
     )
-    return url
 
 
 def start_execution(tenant_id: str, event: str) -> int:
@@ -268,7 +274,7 @@ def is_ours(process: dict[str, Any]) -> bool:
     """Whether this project's local AWS answers, and not somebody else at its port."""
     if not process:
         return False
-    url = f"http://127.0.0.1:{process['port'] + 1}{emulator.IDENTITY}"
+    url = f"http://{emulator.HOST}:{process['port'] + 1}{emulator.IDENTITY}"
     try:
         said = urllib3.request("GET", url, timeout=2, retries=False).data
     except urllib3.exceptions.HTTPError:
@@ -321,7 +327,7 @@ def report(execution_arn: str) -> int:
 def listens(port: int) -> bool:
     """Whether somebody answers at a port of this machine."""
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((emulator.HOST, port)) == 0
 
 
 def last_line(path: Path) -> str:

@@ -18,6 +18,7 @@ from workflow.credentials import tenant_client
 from workflow.tenants import Profile, TenantRefusedError, execution_name_of
 
 PROFILE = "PROFILE"
+SAME_EXECUTION = "(attribute_not_exists(executionArn) OR executionArn = :arn)"
 TRANSACTION_ATTEMPTS = 8
 LOOK_AFTER_SECONDS = 15 * 60
 """How long after its start the reconciler looks at an execution that it has not heard of."""
@@ -140,27 +141,26 @@ class TablePartition:
             TenantRefusedError: it is not counted as running, or another of its name is.
         """
         name = execution_name_of(execution_arn)
-        state, arn = {"S": "RUNNING"}, {"S": execution_arn}
-        same = "(attribute_not_exists(executionArn) OR executionArn = :value)"
-        if not self._update_run(name, "SET executionArn = :value", state, arn, f" AND {same}"):
+        arn = {":arn": {"S": execution_arn}}
+        if not self._update_run(name, "RUNNING", "executionArn = :arn", arn, SAME_EXECUTION):
             raise TenantRefusedError("this execution is not counted as running: use the starter")
 
     def look_again(self, name: str, look_at: int) -> None:
         """Let the reconciler look at a running execution later, and at others before."""
-        self._update_run(name, "SET lookAt = :value", {"S": "RUNNING"}, {"N": str(look_at)})
+        self._update_run(name, "RUNNING", "lookAt = :at", {":at": {"N": str(look_at)}})
 
     def _update_run(
-        self, name: str | None, update: str, state: Any, value: Any, condition: str = ""
+        self, name: str | None, state: str, change: str, values: Any, condition: str = ""
     ) -> bool:
-        """Change a run that is in a state; False if it is in another one."""
+        """Change a run that is in a state, if the condition holds; False if not."""
         try:
             self._client.update_item(
                 TableName=self._table,
                 Key=self._key(f"RUN#{name}"),
-                UpdateExpression=update,
-                ConditionExpression=f"#state = :expected{condition}",
+                UpdateExpression=f"SET {change}",
+                ConditionExpression=" AND ".join(filter(None, ["#state = :expected", condition])),
                 ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={":value": value, ":expected": state},
+                ExpressionAttributeValues={**values, ":expected": {"S": state}},
             )
         except self._client.exceptions.ConditionalCheckFailedException:
             return False
@@ -182,14 +182,16 @@ class TablePartition:
             now: in seconds.
             execution_arn: of the execution; without it the one that is counted is meant.
         """
-        which = "attribute_not_exists(executionArn)"
-        if state != "NOT_STARTED":
-            which += " OR executionArn = :arn" if execution_arn else " OR attribute_exists(pk)"
-        arn = {":arn": {"S": execution_arn}} if execution_arn and state != "NOT_STARTED" else {}
+        condition, arn = "#state = :running", {}
+        if state == "NOT_STARTED":
+            condition += " AND attribute_not_exists(executionArn)"
+        elif execution_arn:
+            condition += f" AND {SAME_EXECUTION}"
+            arn = {":arn": {"S": execution_arn}}
         end = {
             "Key": self._key(f"RUN#{name}"),
             "UpdateExpression": "SET #state = :state, expiresAt = :expires REMOVE lookAt",
-            "ConditionExpression": f"#state = :running AND ({which})",
+            "ConditionExpression": condition,
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {
                 ":state": {"S": state},
@@ -207,8 +209,7 @@ class TablePartition:
         failed_end, failed_count = self._transact({"Update": end}, {"Update": count})
         if failed_end:
             # One that was given up has started after all, and was refused: it has ended like that.
-            never = {"S": "NOT_STARTED"}
-            self._update_run(name, "SET #state = :value", never, {"S": state})
+            self._update_run(name, "NOT_STARTED", "#state = :state", {":state": {"S": state}})
             return False
         if failed_count:  # nothing left to count down: the tenant is gone, or was set by hand
             failed_end, _ = self._transact({"Update": end}, None)

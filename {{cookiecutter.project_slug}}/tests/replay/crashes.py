@@ -14,7 +14,6 @@ of steps that run at that moment run to their end, where a real crash would stop
 
 from __future__ import annotations
 
-import dataclasses
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -22,13 +21,13 @@ from typing import Any, Literal
 
 from aws_durable_execution_sdk_python.exceptions import CheckpointError
 from aws_durable_execution_sdk_python.lambda_service import (
-    CheckpointOutput,
     DurableServiceClient,
     OperationAction,
     OperationType,
     OperationUpdate,
-    StateOutput,
 )
+
+from ops.client import WatchedClient, invoke
 
 Moment = Literal["before", "after", "return"]
 MOMENTS: tuple[Moment, ...] = ("before", "after", "return")
@@ -70,7 +69,7 @@ class Crasher:
     def __call__(self, event: Any, context: Any) -> Any:
         """One invocation."""
         client = _MortalClient(event.service_client, self)
-        result = self._handler(dataclasses.replace(event, service_client=client), context)
+        result = invoke(self._handler, event, context, client)
         if client.error in {None, KILLED}:
             client.survive("return")
         return result
@@ -96,11 +95,11 @@ class Crasher:
                     self.saved |= {name} if done else set()
 
 
-class _MortalClient(DurableServiceClient):
+class _MortalClient(WatchedClient):
     """One invocation's client: after an error it saves nothing more."""
 
     def __init__(self, client: DurableServiceClient, crasher: Crasher) -> None:
-        self._client = client
+        super().__init__(client)
         self._crasher = crasher
         self.error: Exception | None = None
 
@@ -110,28 +109,9 @@ class _MortalClient(DurableServiceClient):
         if self.error:
             raise self.error.with_traceback(None)  # one error is raised many times
 
-    def checkpoint(
-        self,
-        durable_execution_arn: str,
-        checkpoint_token: str,
-        updates: list[OperationUpdate],
-        client_token: str | None,
-    ) -> CheckpointOutput:
+    def before(self) -> None:
         self.survive("before")
-        output = self._client.checkpoint(
-            durable_execution_arn, checkpoint_token, updates, client_token
-        )
+
+    def after(self, updates: list[OperationUpdate]) -> None:
         self._crasher.note(updates)
         self.survive("after")
-        return output
-
-    def get_execution_state(
-        self,
-        durable_execution_arn: str,
-        checkpoint_token: str,
-        next_marker: str,
-        max_items: int = 1000,
-    ) -> StateOutput:
-        return self._client.get_execution_state(
-            durable_execution_arn, checkpoint_token, next_marker, max_items
-        )
