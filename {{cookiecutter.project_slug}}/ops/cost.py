@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -30,6 +31,7 @@ from ops.client import WatchedClient, invoke
 from workflow import limits
 from workflow.callback_helper import CALLBACK_NAME
 from workflow.checks import CHECKS
+from workflow.settings import Shape
 
 PRICES: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("prices.toml").read_text(encoding="utf-8")
@@ -48,15 +50,33 @@ class Usage:
 
 def main(arguments: list[str] | None = None) -> int:
     """Count and print."""
-    most = limits.max_items(len(CHECKS))
+    parameters = local.template()["Parameters"]
     parser = argparse.ArgumentParser(prog="ops.cost", description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=5, help=f"items, 0 to {most}")
+    parser.add_argument("--items", type=int, default=5, help="items of an execution")
+    parser.add_argument("--branches", type=int, default=len(CHECKS), help="1 to 100 checks")
+    parser.add_argument(
+        "--nesting",
+        choices=parameters["Nesting"]["AllowedValues"],
+        default=parameters["Nesting"]["Default"],
+    )
+    parser.add_argument(
+        "--items-per-checkpoint",
+        type=int,
+        choices=range(1, 101),
+        metavar="N",
+        default=parameters["ItemsPerCheckpoint"]["Default"],
+        help="1 to 100 items that are one operation together",
+    )
     options = parser.parse_args(arguments)
+    if not 1 <= options.branches <= 100:
+        parser.error(f"--branches is {options.branches}, expected 1 to 100")
+    shape = Shape(nesting=options.nesting, items_per_checkpoint=options.items_per_checkpoint)
+    most = limits.max_items(options.branches, shape)
     if not 0 <= options.items <= most:
         parser.error(f"--items is {options.items}, expected 0 to {most}")
-    usage = measure(options.items)
-    days = local.template()["Parameters"]["HistoryRetentionDays"]["Default"]
-    print(report(options.items, usage, days))
+    usage = measure(options.items, options.branches, shape)
+    print(f"{options.items} items, {options.branches} checks; 1,000 executions, in US dollars:")
+    print(report(usage, parameters["HistoryRetentionDays"]["Default"]))
     return 0
 
 
@@ -72,8 +92,8 @@ class _Counting(WatchedClient):
         self._usage.written_bytes += sum(len(update.payload or "") for update in updates)
 
 
-def measure(items: int) -> Usage:
-    """Run the workflow with so many items, and count what it checkpoints."""
+def measure(items: int, branches: int, shape: Shape) -> Usage:
+    """Run the workflow with so many items and checks, and count what it checkpoints."""
     event = json.dumps(
         {"workflowId": "cost", "tenantId": TENANT, "inputData": {"items": [ITEM] * items}}
     )
@@ -84,9 +104,15 @@ def measure(items: int) -> Usage:
     def counted(event: Any, context: Any) -> Any:
         return invoke(handler, event, context, _Counting(event.service_client, usage))
 
+    functions = itertools.cycle(list(CHECKS.values()))
+    variables = {
+        "NESTING": shape["nesting"],
+        "ITEMS_PER_CHECKPOINT": str(shape["items_per_checkpoint"]),
+    }
     with (
         unlimited_tenant() as registry,
-        patch.dict(os.environ, local.environment() | {"REGISTRY_FILE": registry}),
+        patch.dict(CHECKS, {f"check-{n}": next(functions) for n in range(branches)}, clear=True),
+        patch.dict(os.environ, local.environment() | variables | {"REGISTRY_FILE": registry}),
         DurableFunctionTestRunner(counted, poll_interval=0.05) as runner,
     ):
         arn = runner.run_async(event, tenant_id=TENANT)
@@ -101,7 +127,7 @@ def measure(items: int) -> Usage:
 @contextmanager
 def unlimited_tenant() -> Iterator[str]:
     """A registry whose tenant may have as many items as one execution can process."""
-    limits_of_tenant = {"items_per_execution": limits.MAX_OPERATIONS}
+    limits_of_tenant = {"items_per_execution": 1_000_000}
     tenant = {"status": "ACTIVE", "tier": "premium", "overrides": limits_of_tenant}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "tenants.json"
@@ -109,7 +135,7 @@ def unlimited_tenant() -> Iterator[str]:
         yield str(path)
 
 
-def report(items: int, usage: Usage, retention_days: int) -> str:
+def report(usage: Usage, retention_days: int) -> str:
     """A table for 1,000 executions."""
     gigabytes = 1_000 * usage.written_bytes / 1e9
     millions = 1_000 * usage.operations / 1e6
@@ -119,8 +145,7 @@ def report(items: int, usage: Usage, retention_days: int) -> str:
         f"{usage.written_bytes:,} bytes written": gigabytes * PRICES["gigabyte_written"],
         f"kept for {retention_days} days": gigabytes * months * PRICES["gigabyte_month_retained"],
     }
-    lines = [f"{items} items, {len(CHECKS)} checks; 1,000 executions, in US dollars:"]
-    lines += [f"  {name:<32} {dollars:>10.4f}" for name, dollars in rows.items()]
+    lines = [f"  {name:<32} {dollars:>10.4f}" for name, dollars in rows.items()]
     lines += [f"  {'together':<32} {sum(rows.values()):>10.4f}"]
     lines += [f"Prices of {PRICES['read']}: ops/prices.toml. A retry is an operation more."]
     return "\n".join(lines)

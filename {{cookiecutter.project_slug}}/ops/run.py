@@ -23,7 +23,6 @@ from aws_durable_execution_sdk_python.plugin import (
     InvocationStartInfo,
     InvocationStatus,
     OperationEndInfo,
-    OperationStartInfo,
 )
 from aws_durable_execution_sdk_python_testing import (
     DurableFunctionTestResult,
@@ -51,7 +50,6 @@ class Progress(DurableInstrumentationPlugin):
     def __init__(self) -> None:
         self.invocations: SimpleQueue[InvocationStatus] = SimpleQueue()
         self.invocation_count = 0
-        self._sub_types: dict[str | None, str | None] = {}
 
     def create_plugin(self, info: InvocationStartInfo, /) -> Progress:
         """Called by the SDK when an invocation starts."""
@@ -59,13 +57,9 @@ class Progress(DurableInstrumentationPlugin):
         self.invocation_count += 1
         return self
 
-    def on_operation_start(self, info: OperationStartInfo) -> None:
-        """Remember what kind of operation it is."""
-        self._sub_types[info.operation_id] = info.sub_type
-
     def on_operation_end(self, info: OperationEndInfo) -> None:
-        """Print the operation; a branch or an item speaks for the one step inside it."""
-        if self._sub_types.get(info.parent_id) not in {"ParallelBranch", "MapIteration"}:
+        """Print the operation; the step of a branch or an item speaks for it."""
+        if info.sub_type not in {"ParallelBranch", "MapIteration"}:
             say(f"  {info.status.value.lower():<10} {info.name}")
 
     def on_invocation_end(self, info: InvocationEndInfo) -> None:
@@ -75,7 +69,8 @@ class Progress(DurableInstrumentationPlugin):
 
 def say(text: str) -> None:
     """Write a line for people."""
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # in one piece: branches and items speak at the same time
+    sys.stderr.flush()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -9,9 +9,11 @@ from typing import Any
 from workflow.models import (
     FailedItem,
     ItemError,
+    ItemOutcome,
     ItemOutcomes,
     ItemResult,
     Metrics,
+    ProcessedItem,
     WorkItem,
     json_type,
 )
@@ -29,6 +31,27 @@ def generate_work_items(items: list[Any]) -> list[WorkItem]:
     ]
 
 
+def batches(items: list[WorkItem], size: int) -> list[list[WorkItem]]:
+    """The items in groups that share a checkpoint; the last one may be smaller.
+
+    >>> items = generate_work_items(["a", "b", "c"])
+    >>> [len(batch) for batch in batches(items, 2)]
+    [2, 1]
+    """
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def batch_name(batch: list[WorkItem]) -> str:
+    """What the history calls the step that processes these items.
+
+    >>> items = generate_work_items(["a", "b", "c"])
+    >>> batch_name(items[:1]), batch_name(items)
+    ('work-item-1', 'work-item-1 to work-item-3')
+    """
+    first, last = batch[0]["id"], batch[-1]["id"]
+    return first if len(batch) == 1 else f"{first} to {last}"
+
+
 def process_item(item: WorkItem) -> ItemResult:
     """Process one item: replace the body with what your business does to it.
 
@@ -42,12 +65,9 @@ def process_item(item: WorkItem) -> ItemResult:
         raise ItemError(f"nothing to process: the item is {json.dumps(data)[:20]}")
     content = canonical_json(data)
     return ItemResult(
-        id=item["id"],
-        priority=item["priority"],
-        status="processed",
         kind=json_type(data),
         bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        digest=hashlib.sha256(content).hexdigest()[:16],
     )
 
 
@@ -71,13 +91,18 @@ def aggregate(
     )
 
 
-def failed_items(failures: list[tuple[WorkItem, str | None]]) -> list[FailedItem]:
-    """Describe the items that failed; the more there are, the shorter are the reasons."""
+def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
+    """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
+    failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
     longest = min(500, 100_000 // max(1, len(failures)))
-    return [
-        FailedItem(id=item["id"], error=(message or "no reason given")[:longest])
-        for item, message in failures
-    ]
+    return ItemOutcomes(
+        [
+            ProcessedItem(id=item["id"], **outcome["result"])
+            for item, outcome in outcomes
+            if "result" in outcome
+        ],
+        [FailedItem(id=item["id"], error=outcome["error"][:longest]) for item, outcome in failures],
+    )
 
 
 def is_empty(data: Any) -> bool:

@@ -72,12 +72,22 @@ class Plan(TypedDict):
 class ItemResult(TypedDict):
     """What is kept of a processed item; small, because every result is checkpointed."""
 
-    id: str
-    priority: int
-    status: str
     kind: str
     bytes: int
-    sha256: str
+    digest: str
+
+
+class ItemOutcome(TypedDict):
+    """What a checkpoint holds of one item: ``result``, or ``error`` if it failed."""
+
+    result: NotRequired[ItemResult]
+    error: NotRequired[str]
+
+
+class ProcessedItem(ItemResult):
+    """An item's result, as the output of the workflow names it."""
+
+    id: str
 
 
 class FailedItem(TypedDict):
@@ -120,7 +130,7 @@ class WorkflowRequest:
 class ItemOutcomes:
     """What the map over the items came to."""
 
-    succeeded: list[ItemResult]
+    succeeded: list[ProcessedItem]
     failed: list[FailedItem]
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from aws_durable_execution_sdk_python import BatchResult
 from aws_durable_execution_sdk_python.config import (
     CompletionConfig,
     Duration,
     MapConfig,
+    NestingType,
     ParallelConfig,
     StepConfig,
     WaitForCallbackConfig,
@@ -17,23 +20,47 @@ from aws_durable_execution_sdk_python.retries import (
     RetryStrategyConfig,
     create_retry_strategy,
 )
-from aws_durable_execution_sdk_python.serdes import JsonSerDes, SerDes
+from aws_durable_execution_sdk_python.serdes import JsonSerDes, SerDes, SerDesContext
 from botocore.exceptions import BotoCoreError, ClientError
 
+from workflow.data_processor import batch_name
 from workflow.limits import MAX_ATTEMPTS
 from workflow.models import TransientError, WorkItem
-from workflow.settings import Settings
+from workflow.settings import Settings, Shape
+
+
+class BatchSerDes(SerDes[BatchResult[Any]]):
+    """All results of a map or a parallel, as plain JSON without what is null.
+
+    Small, because the SDK runs the code of every item again at each resume when they pass 256 KB.
+    """
+
+    def serialize(self, value: BatchResult[Any], _context: SerDesContext) -> str:
+        """Write what ``deserialize`` reads."""
+        results = value.to_dict()
+        results["all"] = [
+            {name: field for name, field in item.items() if field is not None}
+            for item in results["all"]
+        ]
+        return json.dumps(results, separators=(",", ":"))
+
+    def deserialize(self, data: str, _context: SerDesContext) -> BatchResult[Any]:
+        """Read what ``serialize`` has written."""
+        return BatchResult.from_dict(json.loads(data))
+
 
 # Plain JSON: everything here is JSON already, and the SDK's default tags each value with its type.
 _JSON: SerDes[Any] = JsonSerDes()
+_BATCH = BatchSerDes()
 
 # The SDK's default would try a permanent error six times; here a step is tried again when it says
 # so, and when an AWS call in it failed: attempts after about 2 and 4 seconds.
+RETRYABLE: tuple[type[Exception], ...] = (TransientError, BotoCoreError, ClientError)
 _RETRY_TRANSIENT = create_retry_strategy(
     RetryStrategyConfig(
         max_attempts=MAX_ATTEMPTS,
         initial_delay=Duration(seconds=2),
-        retryable_error_types=[TransientError, BotoCoreError, ClientError],
+        retryable_error_types=list(RETRYABLE),
     )
 )
 
@@ -43,10 +70,15 @@ ONCE = StepConfig(retry_strategy=RetryPresets.none(), serdes=_JSON)
 RETRY_TRANSIENT = StepConfig(retry_strategy=_RETRY_TRANSIENT, serdes=_JSON)
 """For steps that may call other systems: three attempts."""
 
-CHECKS = ParallelConfig(
-    completion_config=CompletionConfig(tolerated_failure_percentage=100), item_serdes=_JSON
-)
-"""All branches at once, and each to its end: the workflow judges when it knows every outcome."""
+
+def checks(shape: Shape) -> ParallelConfig:
+    """All branches at once, each to its end: the workflow judges when it knows every outcome."""
+    return ParallelConfig(
+        completion_config=CompletionConfig(tolerated_failure_percentage=100),
+        serdes=_BATCH,
+        item_serdes=_JSON,
+        nesting_type=NestingType(shape["nesting"]),
+    )
 
 
 def approval(settings: Settings) -> WaitForCallbackConfig:
@@ -58,16 +90,23 @@ def approval(settings: Settings) -> WaitForCallbackConfig:
     )
 
 
-def items(settings: Settings) -> MapConfig[WorkItem]:
+def items(settings: Settings) -> MapConfig[list[WorkItem]]:
     """Bounded concurrency; an item that fails does not stop the others until too many have.
 
-    Every item is a context of its own (nested), so that the history shows it by its id.
+    Where items share a checkpoint, the SDK cannot count those that fail: the workflow does, at the
+    end. Flat, an item is one operation, the step that has its name; nested, it is a context, too,
+    which is worth its price when an item needs several operations.
     """
+    alone = settings["items_per_checkpoint"] == 1
     return MapConfig(
         max_concurrency=settings["map_max_concurrency"],
         completion_config=CompletionConfig(
             tolerated_failure_percentage=settings["tolerated_item_failure_percentage"]
+            if alone
+            else 100
         ),
+        serdes=_BATCH,
         item_serdes=_JSON,
-        item_namer=lambda item, _index: item["id"],
+        item_namer=lambda batch, _index: batch_name(batch),
+        nesting_type=NestingType(settings["nesting"]),
     )

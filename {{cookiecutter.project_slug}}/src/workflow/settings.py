@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal, TypedDict, cast, get_args
+from typing import Any, Literal, TypedDict, cast, get_args
 
 TimeoutAction = Literal["reject", "continue", "fail"]
+Nesting = Literal["FLAT", "NESTED"]
 
 _DURATION = re.compile(r"(\d{1,8}(?:\.\d+)?)([sm])")
 _WHOLE_NUMBER = re.compile(r"\d{1,8}")
@@ -20,7 +21,14 @@ class SettingsError(Exception):
     """An environment variable is missing or malformed."""
 
 
-class Settings(TypedDict):
+class Shape(TypedDict):
+    """What the number of durable operations depends on, beside the input."""
+
+    nesting: Nesting
+    items_per_checkpoint: int
+
+
+class Settings(Shape):
     """Durations are in seconds; a heartbeat of 0 means that none is expected."""
 
     callback_timeout: int
@@ -38,13 +46,13 @@ def load(environment: Mapping[str, str]) -> Settings:
     Raises:
         SettingsError: the message names the variable, its value, and what would be right.
     """
-    action = environment.get("CALLBACK_TIMEOUT_ACTION", "")
-    if action not in get_args(TimeoutAction):
-        raise _error("CALLBACK_TIMEOUT_ACTION", action, "reject, continue or fail")
     settings = Settings(
+        **load_shape(environment),
         callback_timeout=_duration(environment, "CALLBACK_TIMEOUT"),
         callback_heartbeat=_duration(environment, "CALLBACK_HEARTBEAT"),
-        callback_timeout_action=cast("TimeoutAction", action),
+        callback_timeout_action=cast(
+            "TimeoutAction", _choice(environment, "CALLBACK_TIMEOUT_ACTION", TimeoutAction)
+        ),
         map_max_concurrency=_whole_number(environment, "MAP_MAX_CONCURRENCY", 1, 100),
         tolerated_check_failures=_whole_number(environment, "TOLERATED_CHECK_FAILURES", 0, 10),
         tolerated_item_failure_percentage=_whole_number(
@@ -55,6 +63,25 @@ def load(environment: Mapping[str, str]) -> Settings:
     if settings["callback_timeout"] == 0:  # the service would wait for ever
         raise _error("CALLBACK_TIMEOUT", environment["CALLBACK_TIMEOUT"], "at least 1s")
     return settings
+
+
+def load_shape(environment: Mapping[str, str]) -> Shape:
+    """Read what both the starter and the workflow need to know.
+
+    Raises:
+        SettingsError: as ``load``.
+    """
+    return Shape(
+        nesting=cast("Nesting", _choice(environment, "NESTING", Nesting)),
+        items_per_checkpoint=_whole_number(environment, "ITEMS_PER_CHECKPOINT", 1, 100),
+    )
+
+
+def _choice(environment: Mapping[str, str], name: str, choices: Any) -> str:
+    value, known = environment.get(name, ""), get_args(choices)
+    if value not in known:
+        raise _error(name, value, " or ".join(known))
+    return value
 
 
 def _duration(environment: Mapping[str, str], name: str) -> int:

@@ -21,6 +21,7 @@ from workflow.credentials import CONFIG, tenant_client
 from workflow.data_processor import canonical_json
 from workflow.models import InvalidInputError, JsonObject, WorkflowRequest, parse_request
 from workflow.registry import TablePartition
+from workflow.settings import load_shape
 from workflow.tenants import TenantRefusedError
 
 MAX_KEY_LENGTH = 256
@@ -39,7 +40,8 @@ def handler(event: Any, context: Any) -> JsonObject:
     del context
     try:
         request = parse_request(event)
-        limits.require_room(request, len(CHECKS))
+        limits.require_fit(request)
+        limits.require_room(request, len(CHECKS), load_shape(os.environ))
         return start(request, event)
     except (InvalidInputError, TenantRefusedError) as error:
         return {"started": False, "reason": str(error)}

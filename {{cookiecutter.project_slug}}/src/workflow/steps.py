@@ -15,13 +15,13 @@ from typing import Any
 import boto3
 from aws_durable_execution_sdk_python import StepContext, durable_step
 
-from workflow import data_processor, limits, registry, tenants
+from workflow import data_processor, limits, policies, registry, tenants
 from workflow.checks import Check
 from workflow.models import (
     CheckResult,
     ItemError,
+    ItemOutcome,
     ItemOutcomes,
-    ItemResult,
     JsonObject,
     Metrics,
     Plan,
@@ -65,17 +65,29 @@ def run_check(context: StepContext, name: str, check: Check, items: list[WorkIte
 
 
 @durable_step
-def process_item(context: StepContext, item: WorkItem) -> ItemResult:
-    """Process one item, and keep what came of it.
+def process_batch(context: StepContext, batch: list[WorkItem]) -> list[ItemOutcome]:
+    """Process the items that share a checkpoint, and keep what came of each.
 
     Calls to other systems belong here, around the pure function. Whatever is raised fails the
-    item; ``TransientError`` has the step tried again.
+    item; ``TransientError`` has the step tried again, with all its items.
     """
-    with limits.short_errors():
-        result = data_processor.process_item(item)
-    limits.require_checkpoint_size(result, f"the result of {item['id']}", ItemError)
-    context.logger.info("item processed", extra={"itemId": item["id"]})
-    return result
+    outcomes: list[ItemOutcome] = []
+    for item in batch:
+        try:
+            with limits.short_errors():
+                result = data_processor.process_item(item)
+            what = f"the result of {item['id']}"
+            limits.require_checkpoint_size(result, what, ItemError, sharing=len(batch))
+        except policies.RETRYABLE:
+            raise
+        except Exception as error:  # the item's fault, whatever it is, and nobody else's
+            if len(batch) == 1:
+                raise  # so that the history shows it
+            outcomes.append({"error": str(error)})
+        else:
+            outcomes.append({"result": result})
+            context.logger.info("item processed", extra={"itemId": item["id"]})
+    return outcomes
 
 
 @durable_step

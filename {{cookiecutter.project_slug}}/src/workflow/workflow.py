@@ -7,18 +7,20 @@ file (the linter holds it to that): they belong into ``steps.py``.
 
 from __future__ import annotations
 
-from aws_durable_execution_sdk_python import BatchResult, DurableContext, ParallelBranch
-from aws_durable_execution_sdk_python.concurrency.models import CompletionReason
+from collections.abc import Iterator
 
-from workflow import limits, policies, steps
+from aws_durable_execution_sdk_python import BatchResult, DurableContext, ParallelBranch
+from aws_durable_execution_sdk_python.concurrency.models import BatchItem, CompletionReason
+from aws_durable_execution_sdk_python.config import BatchItemStatus
+
+from workflow import data_processor, limits, policies, steps
 from workflow.callback_helper import Approval, Decision, await_approval
 from workflow.checks import CHECKS
-from workflow.data_processor import failed_items
 from workflow.models import (
     CheckResult,
     ChecksFailedError,
+    ItemOutcome,
     ItemOutcomes,
-    ItemResult,
     JsonObject,
     Plan,
     Status,
@@ -31,13 +33,14 @@ from workflow.models import (
 
 def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     """Prepare, ask, check, process, aggregate."""
-    limits.require_room(request, len(CHECKS))
+    limits.require_fit(request)
     execution_arn = context.execution_context.durable_execution_arn
     plan = context.step(
         steps.prepare_work(request, execution_arn),
         name="prepare-work",
         config=policies.RETRY_TRANSIENT,
     )
+    limits.require_room(request, len(CHECKS), plan["settings"])
     approval = await_approval(context, request, plan)
     checks: list[CheckResult] = run_checks(context, plan) if approval.goes_on else []
     outcomes = process_items(context, plan) if approval.goes_on else ItemOutcomes([], [])
@@ -67,7 +70,7 @@ def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
     batch: BatchResult[JsonObject] = context.parallel(
         [_branch(name, plan["items"]) for name in CHECKS],
         name="run-checks",
-        config=policies.CHECKS,
+        config=policies.checks(plan["settings"]),
     )
     results = [
         CheckResult(name=name, error=item.error.message or "no reason given")
@@ -91,22 +94,29 @@ def process_items(context: DurableContext, plan: Plan) -> ItemOutcomes:
     Raises:
         TooManyItemsFailedError: the share of failed items is larger than the stack tolerates.
     """
-    items = plan["items"]
-    batch: BatchResult[ItemResult] = context.map(
-        items, _process_item, name="process-items", config=policies.items(plan["settings"])
+    items, settings = plan["items"], plan["settings"]
+    batches = data_processor.batches(items, settings["items_per_checkpoint"])
+    results: BatchResult[list[ItemOutcome]] = context.map(
+        batches, _process_batch, name="process-items", config=policies.items(settings)
     )
-    failed = failed_items(
-        [(items[item.index], item.error.message if item.error else None) for item in batch.failed()]
+    outcomes = data_processor.sort_out(
+        [
+            pair
+            for entry in results.all
+            if entry.status is not BatchItemStatus.STARTED
+            for pair in _outcomes(batches[entry.index], entry)
+        ]
     )
-    if batch.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
+    failed, tolerated = outcomes.failed, settings["tolerated_item_failure_percentage"]
+    stopped = results.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED
+    if stopped or 100 * len(failed) > tolerated * len(items):
         reasons = "; ".join(f"{item['id']}: {item['error']}" for item in failed[:10])
         raise TooManyItemsFailedError(
-            f"{len(failed)} of {len(items)} items failed, "
-            f"{plan['settings']['tolerated_item_failure_percentage']} % tolerated, "
-            f"{batch.started_count} left in progress, "
-            f"{len(items) - batch.total_count} not started: {reasons}"
+            f"{len(failed)} of {len(items)} items failed, {tolerated} % tolerated, "
+            f"{results.started_count} left in progress, "
+            f"{len(batches) - results.total_count} not started: {reasons}"
         )
-    return ItemOutcomes(batch.get_results(), failed)
+    return outcomes
 
 
 def status_of(approval: Approval, checks: list[CheckResult], outcomes: ItemOutcomes) -> Status:
@@ -122,16 +132,26 @@ def _branch(name: str, items: list[WorkItem]) -> ParallelBranch[JsonObject]:
     def branch(context: DurableContext) -> JsonObject:
         return context.step(
             steps.run_check(name, CHECKS[name], items),
-            name="run-check",
+            name=name,
             config=policies.RETRY_TRANSIENT,
         )
 
     return ParallelBranch(func=branch, name=name)
 
 
-def _process_item(
-    context: DurableContext, item: WorkItem, _index: int, _items: object
-) -> ItemResult:
+def _outcomes(
+    batch: list[WorkItem], entry: BatchItem[list[ItemOutcome]]
+) -> Iterator[tuple[WorkItem, ItemOutcome]]:
+    error = (entry.error.message if entry.error else None) or "no reason given"
+    outcomes = entry.result or [ItemOutcome(error=error) for _ in batch]
+    return zip(batch, outcomes, strict=True)
+
+
+def _process_batch(
+    context: DurableContext, batch: list[WorkItem], _index: int, _batches: object
+) -> list[ItemOutcome]:
     return context.step(
-        steps.process_item(item), name="process-item", config=policies.RETRY_TRANSIENT
+        steps.process_batch(batch),
+        name=data_processor.batch_name(batch),
+        config=policies.RETRY_TRANSIENT,
     )

@@ -6,24 +6,31 @@ import pytest
 
 from ops import cost
 from workflow import limits
-from workflow.checks import CHECKS
+from workflow.settings import Shape
+
+FLAT = Shape(nesting="FLAT", items_per_checkpoint=1)
+NESTED = Shape(nesting="NESTED", items_per_checkpoint=1)
+BULK = Shape(nesting="FLAT", items_per_checkpoint=10)
 
 
-@pytest.mark.parametrize("items", [0, 1, 7, 60])
-def test_as_many_operations_as_the_limits_say(items: int) -> None:
-    assert cost.measure(items).operations == limits.operations_needed(items, len(CHECKS))
+@pytest.mark.parametrize("shape", [FLAT, NESTED, BULK])
+@pytest.mark.parametrize(("items", "branches"), [(0, 1), (1, 3), (60, 3), (7, 10)])
+def test_as_many_operations_as_the_limits_say(items: int, branches: int, shape: Shape) -> None:
+    needed = limits.operations_needed(items, branches, shape)
+
+    assert cost.measure(items, branches, shape).operations == needed
 
 
-def test_an_item_more_is_two_operations_and_some_bytes_more() -> None:
-    few, many = cost.measure(10), cost.measure(20)
+def test_an_item_more_is_an_operation_and_some_bytes_more() -> None:
+    few, many = cost.measure(10, 1, FLAT), cost.measure(20, 1, FLAT)
 
-    assert many.operations - few.operations == 20
+    assert many.operations - few.operations == 10
     assert 10 * 100 < many.written_bytes - few.written_bytes < 10 * 2_000
 
 
 def test_the_report_says_what_a_thousand_cost(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cost.main(["--items", "5"]) == 0
-    operations = limits.operations_needed(5, len(CHECKS))
+    assert cost.main(["--items", "5", "--branches", "2"]) == 0
+    operations = limits.operations_needed(5, 2, FLAT)
 
     printed = capsys.readouterr().out
     dollars = operations / 1_000 * cost.PRICES["million_operations"]
@@ -32,7 +39,11 @@ def test_the_report_says_what_a_thousand_cost(capsys: pytest.CaptureFixture[str]
     assert cost.PRICES["read"] in printed
 
 
-def test_more_items_than_there_can_be(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [["--items", "100000"], ["--branches", "0"], ["--items-per-checkpoint", "0"]],
+)
+def test_what_there_cannot_be(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        cost.main(["--items", "100000"])
-    assert "expected 0 to" in capsys.readouterr().err
+        cost.main(arguments)
+    assert arguments[0] in capsys.readouterr().err

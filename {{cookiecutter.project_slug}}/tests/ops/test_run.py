@@ -15,6 +15,7 @@ from ops import local, run
 from ops.local import environment
 from workflow.checks import CHECKS
 from workflow.limits import operations_needed
+from workflow.settings import load_shape
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +36,7 @@ def test_approve(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     output = json.loads(printed.out)
     items = output["metrics"]["itemsProcessed"]
-    operations = operations_needed(items, len(CHECKS)) - 1
+    operations = operations_needed(items, len(CHECKS), load_shape(local.environment())) - 1
     assert output["status"] == "COMPLETED_WITH_FAILURES"
     assert printed.err.splitlines()[-1] == f"{operations} durable operations in 2 invocations"
     assert "work-item-1" in printed.err

@@ -222,12 +222,25 @@ ANSWERS = {
     answer=st.sampled_from(list(ANSWERS)),
     moment=st.sampled_from(MOMENTS),
     numbers=st.sets(st.integers(1, 12), max_size=3),
+    nesting=st.sampled_from(["FLAT", "NESTED"]),
+    items_per_checkpoint=st.integers(1, 3),
 )
 def test_whatever_happens_it_ends_as_it_should(
-    start: Start, items: list[Any], answer: str, moment: Moment, numbers: set[int]
+    start: Start,
+    items: list[Any],
+    answer: str,
+    moment: Moment,
+    numbers: set[int],
+    nesting: str,
+    items_per_checkpoint: int,
 ) -> None:
-    crasher = Crasher(LOCAL_HANDLER, moment, numbers)
-    execution = start(make_event(*items), handler=crasher, TOLERATED_ITEM_FAILURE_PERCENTAGE="100")
+    execution = start(
+        make_event(*items),
+        handler=Crasher(LOCAL_HANDLER, moment, numbers),
+        TOLERATED_ITEM_FAILURE_PERCENTAGE="100",
+        NESTING=nesting,
+        ITEMS_PER_CHECKPOINT=str(items_per_checkpoint),
+    )
     execution.answer(ANSWERS[answer])
 
     if answer == "malformed":

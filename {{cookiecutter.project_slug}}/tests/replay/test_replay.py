@@ -114,9 +114,12 @@ def test_two_runs_have_the_same_operations(start: Start) -> None:
     assert identities(executions[0]) == identities(executions[1])
 
 
-def test_the_operations_are_the_ones_that_running_executions_have(start: Start) -> None:
+@pytest.mark.parametrize("nesting", ["FLAT", "NESTED"])
+def test_the_operations_are_the_ones_that_running_executions_have(
+    start: Start, nesting: str
+) -> None:
     """If you mean to change them, change them here, too: README.md, "Update it"."""
-    execution = start(make_event("a", "b"))
+    execution = start(make_event("a", "b"), NESTING=nesting)
     execution.approve()
 
     def tree(operation: Any) -> Any:
@@ -124,6 +127,10 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
         if operation.sub_type in {"Parallel", "Map"}:
             children.sort()  # they start in any order
         return (operation.sub_type, operation.name, children)
+
+    def operation_of(sub_type: str, name: str) -> Any:
+        step: Any = ("Step", name, [])
+        return step if nesting == "FLAT" else (sub_type, name, [step])
 
     assert [tree(operation) for operation in execution.result.operations] == [
         ("Step", "prepare-work", []),
@@ -138,15 +145,12 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
         (
             "Parallel",
             "run-checks",
-            [("ParallelBranch", name, [("Step", "run-check", [])]) for name in sorted(CHECK_NAMES)],
+            [operation_of("ParallelBranch", name) for name in sorted(CHECK_NAMES)],
         ),
         (
             "Map",
             "process-items",
-            [
-                ("MapIteration", f"work-item-{number}", [("Step", "process-item", [])])
-                for number in (1, 2)
-            ],
+            [operation_of("MapIteration", f"work-item-{number}") for number in (1, 2)],
         ),
         ("Step", "aggregate-results", []),
     ]

@@ -43,6 +43,8 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "AWS_SECRET_ACCESS_KEY": "x",
         "TENANT_TABLE": TABLE,
         "TENANT_ROLE_ARN": TENANT_ROLE,
+        "NESTING": "FLAT",
+        "ITEMS_PER_CHECKPOINT": "1",
         "TENANCY": "pool",
         "TENANT_ID": "",
         "WORKFLOW_ALIAS_ARN": "arn:aws:lambda:us-east-1:123456789012:function:workflow:live",

@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 
 from workflow.checks import CHECKS
-from workflow.data_processor import aggregate, canonical_json, generate_work_items, process_item
-from workflow.models import FailedItem, ItemError, ItemOutcomes
+from workflow.data_processor import (
+    aggregate,
+    canonical_json,
+    generate_work_items,
+    process_item,
+    sort_out,
+)
+from workflow.models import ItemError, ItemOutcome
 
 
 def test_work_items_are_numbered_and_take_their_priority_from_the_index() -> None:
@@ -22,14 +28,13 @@ def test_work_items_are_numbered_and_take_their_priority_from_the_index() -> Non
 def test_the_order_of_keys_does_not_change_an_item() -> None:
     one, two = generate_work_items([{"a": 1, "b": 2}, {"b": 2, "a": 1}])
 
-    assert process_item(one)["sha256"] == process_item(two)["sha256"]
+    assert process_item(one)["digest"] == process_item(two)["digest"]
 
 
 @pytest.mark.parametrize("data", [0, False, 2.5, "x", [None], {"a": {}}, "\ud800", "日本"])
 def test_processes_any_json_value(data: Any) -> None:
     result = process_item(generate_work_items([data])[0])
 
-    assert result["status"] == "processed"
     assert result["bytes"] == len(canonical_json(data))
 
 
@@ -48,8 +53,10 @@ def test_checks_take_any_items(name: str) -> None:
 
 
 def test_counts_what_happened() -> None:
-    results = [process_item(item) for item in generate_work_items(["a", "b", "c"])]
-    outcomes = ItemOutcomes(results, [FailedItem(id="work-item-4", error="x")])
+    items = generate_work_items(["a", "b", "c", "d"])
+    results = [ItemOutcome(result=process_item(item)) for item in items[:3]]
+    outcomes = sort_out(list(zip(items, [*results, ItemOutcome(error="x")], strict=True)))
+    assert outcomes.failed == [{"id": "work-item-4", "error": "x"}]
 
     metrics = aggregate(outcomes, 2, "s", "f", 1.5)
 
@@ -60,4 +67,4 @@ def test_counts_what_happened() -> None:
 
 
 def test_there_is_no_success_rate_without_items() -> None:
-    assert aggregate(ItemOutcomes([], []), 0, "s", "f", 0.0)["successRate"] is None
+    assert aggregate(sort_out([]), 0, "s", "f", 0.0)["successRate"] is None

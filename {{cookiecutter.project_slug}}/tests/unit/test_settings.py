@@ -29,6 +29,9 @@ def test_the_template_gives_valid_settings() -> None:
         ("CALLBACK_HEARTBEAT", "1h"),
         ("CALLBACK_HEARTBEAT", "999999999m"),
         ("CALLBACK_TIMEOUT_ACTION", "approve"),
+        ("NESTING", "flat"),
+        ("ITEMS_PER_CHECKPOINT", "0"),
+        ("ITEMS_PER_CHECKPOINT", "101"),
     ],
 )
 def test_names_the_variable_and_its_value(name: str, value: str) -> None:

@@ -6,16 +6,22 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aws_durable_execution_sdk_python.lambda_service import OperationUpdate
 
+from ops.client import WatchedClient, invoke
+from tests.conftest import LOCAL_HANDLER
 from tests.execution import FailItems, Start, make_event
-from workflow import data_processor
+from workflow import data_processor, limits
 from workflow.checks import CHECKS
 from workflow.limits import operations_needed
 from workflow.models import ItemError, ItemResult, JsonObject, TransientError, WorkItem
+from workflow.settings import Nesting, Shape
 
 EVENTS = Path(__file__).parent.parent.parent / "events"
 
@@ -124,8 +130,8 @@ def test_a_transient_error_is_tried_again(start: Start, fail_items: FailItems) -
 
     assert execution.output()["status"] == "COMPLETED"
     assert calls == {"work-item-1": 1, "work-item-2": 3, "work-item-3": 1}
-    item = execution.result.get_context("process-items").get_context("work-item-2")
-    assert item.get_step("process-item").attempt == 3
+    item = execution.result.get_context("process-items").get_step("work-item-2")
+    assert item.attempt == 3
 
 
 def test_a_transient_error_is_given_up_after_three_attempts(
@@ -137,6 +143,48 @@ def test_a_transient_error_is_given_up_after_three_attempts(
 
     assert calls["work-item-2"] == 3
     assert output["mapResults"]["failedItems"] == [{"id": "work-item-2", "error": "try later"}]
+
+
+def test_items_that_share_a_checkpoint_fail_alone_and_are_tried_again_together(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, calls = data_processor.process_item, Counter[str]()
+
+    def process_item(item: WorkItem) -> ItemResult:
+        calls[item["id"]] += 1
+        if item["data"] == "later" and calls[item["id"]] == 1:
+            raise TransientError("try later")
+        if item["data"] == "never":
+            raise TransientError("never")
+        return process(item)
+
+    monkeypatch.setattr(data_processor, "process_item", process_item)
+    event = make_event("a", {}, "later", "b", "never", "c", "d")
+    output = approve_and_finish(start, event, ITEMS_PER_CHECKPOINT="3")
+
+    ids = [f"work-item-{n}" for n in range(1, 8)]
+    assert [item["id"] for item in output["mapResults"]["results"]] == [ids[0], ids[2], ids[6]]
+    assert {item["id"]: item["error"] for item in output["mapResults"]["failedItems"]} == {
+        ids[1]: "nothing to process: the item is {}",
+        **dict.fromkeys(ids[3:6], "never"),
+    }
+    assert [calls[item_id] for item_id in ids] == [2, 2, 2, 3, 3, 0, 1]
+
+
+@pytest.mark.parametrize(("tolerated", "ends"), [("58", "well"), ("57", "badly")])
+def test_items_that_share_a_checkpoint_are_judged_one_by_one(
+    start: Start, tolerated: str, ends: str
+) -> None:
+    execution = start(
+        make_event("a", {}, "b", {}, {}, {}, "c"),
+        ITEMS_PER_CHECKPOINT="3",
+        TOLERATED_ITEM_FAILURE_PERCENTAGE=tolerated,
+    )
+    execution.approve()
+    if ends == "well":
+        assert execution.output()["mapResults"]["failed"] == 4
+    else:
+        assert execution.error()[1].startswith("4 of 7 items failed, 57 % tolerated")
 
 
 def test_a_permanent_error_is_not_tried_again(start: Start, fail_items: FailItems) -> None:
@@ -170,6 +218,35 @@ def test_an_error_that_no_checkpoint_can_hold_fails_its_item_alone(
 
     assert calls == {"work-item-1": 1, "work-item-2": 1, "work-item-3": 1}
     assert output["mapResults"]["failedItems"] == [{"id": "work-item-2", "error": "x" * 500}]
+
+
+@pytest.mark.parametrize("nesting", ["FLAT", "NESTED"])
+def test_no_checkpoint_is_larger_than_the_service_takes(
+    start: Start, nesting: Nesting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the largest input, and the largest result for every item and every check."""
+    largest = {"content": "x" * (limits.MAX_CHECKPOINT_BYTES - len('{"content": ""}'))}
+    monkeypatch.setattr(data_processor, "process_item", lambda _: largest)
+    for name in CHECKS:
+        monkeypatch.setitem(CHECKS, name, lambda _: {"content": "x" * 20_000})
+    sizes: list[int] = []
+
+    class Measuring(WatchedClient):
+        def after(self, updates: list[OperationUpdate]) -> None:
+            sizes.extend(len(update.payload or "") for update in updates)
+
+    def measured(event: Any, context: Any) -> Any:
+        return invoke(LOCAL_HANDLER, event, context, Measuring(event.service_client))
+
+    execution = start(make_event(*["y" * 60_000] * 4), handler=measured, NESTING=nesting)
+    execution.approve()
+    output = execution.output()
+
+    assert output["mapResults"]["succeeded"] == 4
+    assert output["mapResults"]["results"] is None
+    assert max(sizes) <= 256 * 1024
+    assert sum(size > 249_000 for size in sizes) >= 4
+    assert limits.json_size(output) <= 256 * 1024
 
 
 def test_no_more_items_at_a_time_than_the_stack_allows(
@@ -222,16 +299,30 @@ def test_a_check_that_fails_can_be_tolerated(start: Start, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("item_count", [0, 1, 7])
+@pytest.mark.parametrize("nesting", ["FLAT", "NESTED"])
+@pytest.mark.parametrize("items_per_checkpoint", [1, 3])
 def test_the_number_of_operations_is_the_one_that_is_planned_with(
-    start: Start, item_count: int, caplog: pytest.LogCaptureFixture
+    start: Start,
+    item_count: int,
+    nesting: Nesting,
+    items_per_checkpoint: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, logger="workflow")
-    execution = start(make_event(*["a"] * item_count))
+    execution = start(
+        make_event(*["a"] * item_count),
+        NESTING=nesting,
+        ITEMS_PER_CHECKPOINT=str(items_per_checkpoint),
+    )
     execution.approve()
     execution.output()
 
     operations = execution.result.get_all_operations()
-    assert len(operations) + 1 == operations_needed(item_count, len(CHECKS))
+    assert len(operations) + 1 == operations_needed(
+        item_count,
+        len(CHECKS),
+        Shape(nesting=nesting, items_per_checkpoint=items_per_checkpoint),
+    )
     ended = [vars(record) for record in caplog.records if record.message == "execution ended"]
     assert [line["durableOperations"] for line in ended] == [len(operations)]
     assert ended[0]["executionStatus"] == "SUCCEEDED"
