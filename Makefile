@@ -1,4 +1,4 @@
-# Ratios of time and size; docs/performance.md has the last ones.
+# Times, sizes and operations; docs/performance.md has the last ones.
 .PHONY: bench
 bench:
 	@.venv/bin/python benchmarks/bench.py

@@ -1,11 +1,13 @@
-"""What rendering, building, starting and testing take, against others of their kind, in one run.
+"""What rendering, building, starting, testing and replaying take, and what is billed, in one run.
 
 Ratios of medians; the machine is noisy, so the two sides of a ratio are measured in turns. Needs
-python3.13 on the PATH, and takes five minutes: ``.venv/bin/python benchmarks/bench.py``.
+python3.13 on the PATH, and takes six minutes: ``.venv/bin/python benchmarks/bench.py``; with
+names of measures, only those: ``.venv/bin/python benchmarks/bench.py replay operations``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import statistics
@@ -25,56 +27,55 @@ PYTHON = shutil.which("python3.13")
 
 
 def main() -> None:
-    """Measure everything, and print a table in Markdown."""
+    """Measure what is asked for, or everything, and print a table in Markdown."""
     if PYTHON is None:
         sys.exit("there is no python3.13 on the PATH")
+    names = sys.argv[1:] or list(MEASURES)
+    if unknown := set(names) - set(MEASURES):
+        sys.exit(f"there is no {', '.join(sorted(unknown))}, only {', '.join(MEASURES)}")
     with tempfile.TemporaryDirectory() as folder:
-        work = Path(folder)
         print("| measure | ratio or number |\n|---|---|", flush=True)
-        render(work)
-        project = work / "order-approvals"
-        green(work)
-        sam = tool(work / "sam", "requirements-sam.lock") / "sam"
-        build(sam, project)
-        shutil.copytree(HELLO, work / "hello")
-        build(sam, work / "hello")
-        artefacts(
-            project / ".aws-sam/build/WorkflowFunction", work / "hello/.aws-sam/build/HelloFunction"
-        )
+        for name in names:
+            MEASURES[name](Path(folder))
 
 
 def render(work: Path) -> None:
     """The render, against the import of Cookiecutter, which every render begins with."""
-    output = ("--no-input", "--overwrite-if-exists", "--output-dir", str(work))
-    ours = [sys.executable, "-m", "cookiecutter", str(ROOT), *output]
     floor = [sys.executable, "-c", "import cookiecutter.main"]
-    row("render, against the import of cookiecutter", ratio(ours, floor))
+    row("render, against the import of cookiecutter", ratio(rendering(work), floor))
 
 
 def green(work: Path) -> None:
     """From nothing to green tests, with packages in uv's cache; and the tests alone."""
-    uv = find_uv_bin()
-    venv = work / "venv"
-    install = [uv, "pip", "install", "--quiet", "--python", str(venv)]
-    steps = [
-        [sys.executable, "-m", "cookiecutter", str(ROOT), "--no-input", "--output-dir", "fresh"],
-        [uv, "venv", "--quiet", "--clear", "--python", str(PYTHON), str(venv)],
-        [*install, "-r", "src/requirements.txt", "--group", "dev"],
-        [str(venv / "bin" / "python"), "-m", "pytest", "-q"],
-    ]
+    steps = [*setup(work), ([str(python(work)), "-m", "pytest", "-q"], project(work))]
     seconds: list[list[float]] = []
     for _ in range(4):  # the first one fills the cache
-        shutil.rmtree(work / "fresh", ignore_errors=True)
-        project = work / "fresh" / "order-approvals"
-        folders = [work, work, project, project]
-        seconds.append([timed(step, cwd) for step, cwd in zip(steps, folders, strict=True)])
+        shutil.rmtree(project(work), ignore_errors=True)
+        seconds.append([timed(command, cwd) for command, cwd in steps])
     warm = seconds[1:]
     row("`cookiecutter` to green tests, packages cached, in s", median(map(sum, warm)))
     row("the project's own tests, in s", median(times[-1] for times in warm))
 
 
-def artefacts(ours: Path, hello: Path) -> None:
+def replay(work: Path) -> None:
+    """What the handler needs to resume with a long history."""
+    in_project(work, "replay.py")
+
+
+def operations(work: Path) -> None:
+    """What an execution is billed for, against the workflow that this one follows."""
+    in_project(work, "operations.py")
+
+
+def artefacts(work: Path) -> None:
     """What is shipped, and what its cold start imports, against hello as SAM builds it."""
+    sam = tool(work / "sam", "requirements-sam.lock") / "sam"
+    timed(rendering(work))
+    build(sam, work / "order-approvals")
+    shutil.copytree(HELLO, work / "hello")
+    build(sam, work / "hello")
+    ours = work / "order-approvals/.aws-sam/build/WorkflowFunction"
+    hello = work / "hello/.aws-sam/build/HelloFunction"
     sizes = [
         Path(shutil.make_archive(str(path.parent / path.name), "zip", path)).stat().st_size / 1e6
         for path in (ours, hello)
@@ -89,6 +90,50 @@ def artefacts(ours: Path, hello: Path) -> None:
         for path, module in ((ours, "workflow.handler"), (hello, "app"))
     ]
     row("import of the artefact and the client, against hello", ratio(*commands))
+
+
+def rendering(folder: Path) -> list[str]:
+    """The command that renders into a folder."""
+    options = ("--no-input", "--overwrite-if-exists", "--output-dir", str(folder))
+    return [sys.executable, "-m", "cookiecutter", str(ROOT), *options]
+
+
+def setup(work: Path) -> list[tuple[list[str], Path]]:
+    """The commands, and where they run, until the tests of a rendered project can start."""
+    uv = find_uv_bin()
+    venv = ("--python", str(PYTHON), str(work / "venv"))
+    install = ("--python", str(python(work)), "-r", "src/requirements.txt", "--group", "dev")
+    return [
+        (rendering(work / "fresh"), work),
+        ([uv, "venv", "--quiet", "--clear", *venv], work),
+        ([uv, "pip", "install", "--quiet", *install], project(work)),
+    ]
+
+
+def project(work: Path) -> Path:
+    """Where ``setup`` renders to."""
+    return work / "fresh" / "order-approvals"
+
+
+def python(work: Path) -> Path:
+    """The Python that has the rendered project's packages after ``setup``."""
+    return work / "venv" / "bin" / "python"
+
+
+def in_project(work: Path, script: str) -> None:
+    """Rows of a script that imports a rendered project."""
+    if not python(work).exists():
+        for command, cwd in setup(work):
+            timed(command, cwd)
+    run = subprocess.run(
+        [str(python(work)), str(ROOT / "benchmarks" / script)],
+        cwd=project(work),
+        env={**os.environ, "PYTHONPATH": "."},
+        check=True,
+        stdout=subprocess.PIPE,
+    )
+    for name, number in json.loads(run.stdout).items():
+        row(name, number)
 
 
 def tool(path: Path, lock: str) -> Path:
@@ -127,6 +172,8 @@ def row(name: str, value: float) -> None:
     """One line of the table."""
     print(f"| {name} | {value:.2f} |", flush=True)
 
+
+MEASURES = {each.__name__: each for each in (render, green, artefacts, replay, operations)}
 
 if __name__ == "__main__":
     main()
