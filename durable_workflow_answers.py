@@ -30,6 +30,8 @@ FREE_TEXT = {  # question: least and most characters, an example
     "author_name": (1, 100, "Ada Lovelace"),
 }
 
+EXTRA_OPERATIONS = ("wait", "wait_for_condition", "invoke", "child_context")
+
 # What the execution needs beside the approval: the checks, the items, and their retries.
 MARGIN_MINUTES = 10
 
@@ -119,6 +121,21 @@ def aws_region(value):
     return "expected the name of an AWS Region, for example us-east-1"
 
 
+def extra_operations(value):
+    """Check a list of durable operations, with commas and without blanks.
+
+    Valid: "none", "wait", "invoke,wait". Invalid: "", "sleep", "wait,wait", "wait, invoke",
+    "none,wait".
+    """
+    words = value.split(",")
+    if value == "none" or (set(words) <= set(EXTRA_OPERATIONS) and len(words) == len(set(words))):
+        return None
+    return (
+        f"expected none, or some of {', '.join(EXTRA_OPERATIONS)}, each once, with commas and "
+        "without blanks, for example wait,invoke"
+    )
+
+
 def execution_timeout(callback_timeout_minutes, execution_timeout_minutes):
     """Check that the execution outlasts the approval, with time left for the work.
 
@@ -147,6 +164,7 @@ def find_problems(answers):
     for question, rule in FREE_TEXT.items():
         complaints[question] = free_text(answers[question], *rule)
     complaints["aws_region"] = aws_region(answers["aws_region"])
+    complaints["extra_operations"] = extra_operations(answers["extra_operations"])
     for question, rule in WHOLE_NUMBERS.items():
         complaints[question] = whole_number(answers[question], *rule)
     timeouts = ("callback_timeout_minutes", "execution_timeout_minutes")

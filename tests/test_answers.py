@@ -134,6 +134,20 @@ def test_other_regions_are_refused(value: str) -> None:
     assert "for example us-east-1" in rules.aws_region(value)
 
 
+@pytest.mark.parametrize(
+    "value", ["none", "wait", "invoke,wait", "wait,wait_for_condition,invoke,child_context"]
+)
+def test_operations_are_fine(value: str) -> None:
+    assert rules.extra_operations(value) is None
+
+
+@pytest.mark.parametrize(
+    "value", ["", "all", "sleep", "wait,wait", "wait, invoke", "none,wait", "wait,", "Wait"]
+)
+def test_other_operations_are_refused(value: str) -> None:
+    assert "for example wait,invoke" in rules.extra_operations(value)
+
+
 def test_the_execution_has_to_outlast_the_approval() -> None:
     assert rules.execution_timeout(60, 70) is None
     assert "expected at least 70" in rules.execution_timeout(60, 69)
@@ -157,7 +171,7 @@ def test_every_name_that_the_template_makes_fits() -> None:
     template = (TEMPLATE / "template.yaml").read_text(encoding="utf-8")
     suffixes = re.findall(r"(?:FunctionName|RuleName): !Sub \$\{AWS::StackName\}(-\S.*)", template)
 
-    assert len(suffixes) == 5
+    assert len(suffixes) == 6
     for suffix in suffixes:
         for tenancy, longest in (("pool", 32), ("isolated", 32), ("silo", 50)):
             name = suffix.replace("{{ cookiecutter.tenancy }}", tenancy)
@@ -193,6 +207,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         description="a\u202eb",
         author_name="x" * 500,
         aws_region="moon-1",
+        extra_operations="sleep",
         parallel_branch_count="0",
         map_max_concurrency="1e3",
         callback_timeout_minutes="3.5",
@@ -206,6 +221,7 @@ def test_every_problem_is_named_at_once(tmp_path: Path) -> None:
         "description",
         "author_name",
         "aws_region",
+        "extra_operations",
         *NUMBERS,
     ]
     assert "  - map_max_concurrency is '1e3': expected a whole number from 1 to 100" in said

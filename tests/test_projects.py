@@ -13,7 +13,7 @@ from conftest import Project, python_for
 
 pytestmark = pytest.mark.slow
 
-SERVICES = ("dynamodb", "lambda", "sns", "sts")
+SERVICES = ("dynamodb", "lambda", "sns", "sts")  # and s3 with fan_out
 FUNCTIONS = {
     "WorkflowFunction": "handler",
     "StarterFunction": "starter",
@@ -50,14 +50,18 @@ def test_the_project_passes_its_own_checks(
     translate = ("validate", "--config-env", "none", "--region", "us-east-1")
     project.run(sam, *translate, env=environment)
     project.run(sam, "build", env=environment)
-    for function, module in FUNCTIONS.items():
+    functions = dict(FUNCTIONS)
+    if "invoke" in project.answers["extra_operations"].split(","):
+        functions["MeterFunction"] = "meter"
+    services = [*SERVICES, *(["s3"] if project.answers["fan_out"] == "yes" else [])]
+    for function, module in functions.items():
         artefact = project.path / ".aws-sam" / "build" / function
         imported = project.run(
             python_for(project.answers["python_version"]),
             *("-I", "-S", "-B", "-c"),
             f"import sys; sys.path.insert(0, {str(artefact)!r}); "
             f"from workflow.{module} import handler; import boto3; print(boto3.__file__); "
-            f"[boto3.client(name, region_name='us-east-1') for name in {SERVICES}]",
+            f"[boto3.client(name, region_name='us-east-1') for name in {services}]",
         )
         assert imported.stdout.startswith(str(artefact))
         version = project.answers["python_version"]

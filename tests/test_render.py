@@ -14,6 +14,8 @@ import yaml
 from conftest import Bake, Project
 from variants import ROOT, STRANGE_TEXT, TEMPLATE
 
+import durable_workflow_answers as rules
+
 TREE = [
     ".cookiecutter.yaml",
     ".github/workflows/ci.yml",
@@ -46,6 +48,7 @@ TREE = [
     "src/workflow/credentials.py",
     "src/workflow/data_processor.py",
     "src/workflow/handler.py",
+    "src/workflow/items.py",
     "src/workflow/limits.py",
     "src/workflow/models.py",
     "src/workflow/observability.py",
@@ -86,6 +89,34 @@ TREE = [
     "tests/workflow/test_checks_and_items.py",
 ]
 
+# Files that are there for an answer only; for none of the operations, of the rest of the tree.
+FOR_OPERATION = {
+    "wait": ["src/workflow/cool_down.py", "tests/workflow/test_cool_down.py"],
+    "wait_for_condition": ["src/workflow/readiness.py", "tests/workflow/test_readiness.py"],
+    "invoke": [
+        "src/workflow/invocation.py",
+        "src/workflow/meter.py",
+        "src/workflow/metering.py",
+        "tests/tenancy/test_meter.py",
+        "tests/workflow/test_metering.py",
+    ],
+    "child_context": ["src/workflow/announcement.py", "tests/workflow/test_announcement.py"],
+}
+FOR_FAN_OUT = {
+    "no": ["tests/workflow/test_too_many_items.py"],
+    "yes": [
+        "src/workflow/chunk_steps.py",
+        "src/workflow/chunking.py",
+        "src/workflow/fan_out.py",
+        "src/workflow/invocation.py",
+        "src/workflow/objects.py",
+        "tests/replay/test_fan_out_crashes.py",
+        "tests/tenancy/test_objects.py",
+        "tests/unit/test_chunking.py",
+        "tests/workflow/test_fan_out.py",
+    ],
+}
+
 # What looks like Jinja, or speaks of the generator, and is meant.
 ALLOWED = [
     "${{ vars.AWS_DEPLOY_ROLE_ARN }}",
@@ -113,7 +144,11 @@ PARSERS = {
 
 def test_the_tree_is_the_expected_one(project: Project) -> None:
     assert project.path.name == project.answers["project_slug"]
-    assert project.files() == TREE
+    operations = project.answers["extra_operations"].split(",")
+    asked_for = {*FOR_FAN_OUT[project.answers["fan_out"]]}
+    for name in operations:
+        asked_for |= {*FOR_OPERATION.get(name, [])}
+    assert project.files() == sorted({*TREE, *asked_for})
 
 
 def test_every_file_parses(project: Project) -> None:
@@ -174,6 +209,16 @@ def test_free_text_comes_out_faithfully(bake: Bake) -> None:
     assert readme[-1] == f"Made by {STRANGE_TEXT}."
 
 
+@pytest.mark.parametrize("fan_out", ["no", "yes"])
+@pytest.mark.parametrize("index", range(16))
+def test_any_operations_go_together(bake: Bake, fan_out: str, index: int) -> None:
+    chosen = [name for bit, name in enumerate(rules.EXTRA_OPERATIONS) if index >> bit & 1]
+    project = bake(fan_out=fan_out, extra_operations=",".join(chosen) or "none")
+
+    project.run(sys.executable, "-m", "ruff", "check", ".")
+    project.run(sys.executable, "-m", "ruff", "format", "--check", ".")
+
+
 @pytest.mark.parametrize("count", range(1, 11))
 def test_there_are_as_many_checks_as_asked_for(bake: Bake, count: int) -> None:
     project = bake(parallel_branch_count=str(count))
@@ -222,5 +267,5 @@ def test_the_answers_reach_the_stack(bake: Bake) -> None:
 
 def test_the_python_of_the_template_is_python() -> None:
     """An editor, a type checker and a reader can open it without rendering it."""
-    for path in TEMPLATE.rglob("*.py"):
+    for path in TEMPLATE.rglob("*.py*"):  # the name of some ends with the end of a condition
         ast.parse(path.read_text(encoding="utf-8"), str(path))

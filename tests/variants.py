@@ -40,6 +40,12 @@ def answers_to_try() -> dict[str, list[str]]:
     answers["project_slug"] = ["order-approvals", "o1", "o" * 32]
     answers["description"] = [QUESTIONS["description"], STRANGE_TEXT]
     answers["author_name"] = [QUESTIONS["author_name"], STRANGE_TEXT]
+    answers["extra_operations"] = [
+        QUESTIONS["extra_operations"],
+        "wait,invoke",
+        "wait_for_condition,child_context",
+        ",".join(rules.EXTRA_OPERATIONS),
+    ]
     answers["aws_region"] = [QUESTIONS["aws_region"], "ap-southeast-2"]
     return answers
 

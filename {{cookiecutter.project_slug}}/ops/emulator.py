@@ -25,6 +25,9 @@ from urllib.parse import quote, unquote
 
 import boto3
 import urllib3
+#% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
+from aws_durable_execution_sdk_python_testing.child_dispatcher import FunctionConfigs
+#% endif
 from aws_durable_execution_sdk_python_testing.invoker import INVOCATION_MARKER_HEADER
 from aws_durable_execution_sdk_python_testing.runner import WebRunner, WebRunnerConfig
 from aws_durable_execution_sdk_python_testing.web.server import WebServiceConfig
@@ -32,8 +35,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
+#% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
+from ops import local, stack
+
+#% else
 from ops import local
 
+#% endif
 HOST = "127.0.0.1"
 ACCOUNT = "000000000000"  # MiniStack's
 IDENTITY = "/local-aws"
@@ -123,8 +131,10 @@ class Front:
     def _run_handler(self, request: Request, path: str) -> Response:
         """Run the handler once, and publish the status event if that was the end."""
         invocation = request.get_json(force=True)
+        emulated = invocation["DurableExecutionArn"]
         with self._lock:  # a start that is not over yet knows the ARN
-            arn = self._to_aws[invocation["DurableExecutionArn"]]
+            # One that another execution has invoked was not started here.
+            arn = self._to_aws.get(emulated, emulated)
         body = json.dumps(invocation | {"DurableExecutionArn": arn}).encode()
         response = self._send(self._ministack, request, path, body)
         status = (response.get_json(force=True, silent=True) or {}).get("Status")
@@ -140,6 +150,8 @@ class Front:
 
         EventBridge takes events of AWS's services from nobody else, so its part is done here.
         """
+        if arn not in self._to_emulator:
+            return  # invoked by another execution, which hears of it
         function, name = arn.partition("/")[0].rpartition(":")[0], arn.split("/")[-2]
         event = {
             "version": "0",
@@ -210,6 +222,35 @@ def environment(port: int, region: str) -> dict[str, str]:
     }
 
 
+#% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
+def invoked_functions() -> dict[str, Any]:
+    """The functions that the workflow invokes, and how: by name, as the emulator wants it."""
+    functions = local.template()["Resources"]
+    configs: dict[str, Any] = {
+        #% if cookiecutter.__invoke
+        "MeterFunction": {},
+        #% endif
+        #% if cookiecutter.fan_out == "yes"
+        "WorkflowFunction": {
+            "DurableConfig": {
+                "ExecutionTimeout": functions["WorkflowFunction"]["Properties"]["DurableConfig"][
+                    "ExecutionTimeout"
+                ],
+                "RetentionPeriodInDays": 1,
+            }
+        },
+        #% endif
+    }
+    stack_name = stack.parameters()["stack_name"]
+    return {
+        functions[name]["Properties"]["FunctionName"]["Fn::Sub"].replace(
+            "${AWS::StackName}", stack_name
+        ): config
+        for name, config in configs.items()
+    }
+
+
+#% endif
 def free_port() -> int:
     """A port that nobody listens at."""
     with socket.socket() as probe:
@@ -242,14 +283,17 @@ def main(arguments: list[str] | None = None) -> None:
         lambda_endpoint=front,
         local_runner_endpoint=emulator,
         local_runner_region=options.region,
+        #% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
+        function_configs=FunctionConfigs.from_dict(invoked_functions()),
+        #% endif
     )
     application = Front(ministack, emulator, options.region, options.identity)
-    with ExitStack() as stack:
-        process = stack.enter_context(
+    with ExitStack() as everything:
+        process = everything.enter_context(
             subprocess.Popen([options.ministack], env=os.environ | settings)  # noqa: S603
         )
-        stack.callback(process.terminate)
-        runner = stack.enter_context(WebRunner(config))
+        everything.callback(process.terminate)
+        runner = everything.enter_context(WebRunner(config))
         threading.Thread(target=runner.serve_forever, daemon=True).start()
         make_server(HOST, options.port + 1, application, threaded=True).serve_forever()
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from aws_durable_execution_sdk_python import DurableContext
+from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
+#% if cookiecutter.fan_out == "yes"
+from aws_durable_execution_sdk_python_testing.invoker import DEFAULT_TEST_FUNCTION_NAME
+#% endif
 from samtranslator.yaml_helper import yaml_parse
 
+#% if cookiecutter.__invoke
+from workflow import meter
+#% endif
 from workflow.handler import run_workflow
 from workflow.models import JsonObject
 from workflow.tenants import Stack, execution_name
 
+#% if cookiecutter.fan_out == "yes"
+OBJECTS = Path(__file__).parent.parent / ".objects"
+#% endif
+#% if cookiecutter.__invoke
+METER = "meter"
+#% endif
 TEMPLATE = Path(__file__).parent.parent / "template.yaml"
 TENANTS = Path(__file__).parent / "tenants.json"
 
@@ -38,7 +52,25 @@ def environment() -> dict[str, str]:
         **deployed["Resources"]["WorkflowFunction"]["Properties"]["Environment"]["Variables"],
     }
     resolved = {name: _resolve(value, defaults) for name, value in variables.items()}
+    #% if cookiecutter.__invoke
+    resolved["METER_FUNCTION_ARN"] = METER
+    #% endif
+    #% if cookiecutter.fan_out == "yes"
+    resolved["OBJECTS_FOLDER"] = str(OBJECTS)
+    #% endif
     return {**resolved, "REGISTRY_FILE": str(TENANTS)}
+
+
+def runner(handler: Callable[[Any, Any], Any], **options: Any) -> DurableFunctionTestRunner:
+    """The SDK's runner, with the functions that the workflow invokes."""
+    made: DurableFunctionTestRunner = DurableFunctionTestRunner(handler, **options)
+    #% if cookiecutter.__invoke
+    made.register_function(METER, meter.handler)
+    #% endif
+    #% if cookiecutter.fan_out == "yes"
+    made.register_durable_function(DEFAULT_TEST_FUNCTION_NAME, handler)
+    #% endif
+    return made
 
 
 def handler(event: Any, context: DurableContext) -> JsonObject:

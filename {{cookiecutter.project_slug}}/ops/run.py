@@ -92,13 +92,13 @@ def main(arguments: list[str] | None = None) -> int:
 
     progress = Progress()
     handler = durable_execution(local.handler, plugins=[*PLUGINS, progress])
-    with DurableFunctionTestRunner(handler, poll_interval=0.05, execution_timeout=A_DAY) as runner:
+    with local.runner(handler, poll_interval=0.05, execution_timeout=A_DAY) as runner:
         tenant_id = event.get("tenantId") if isinstance(event, dict) else None
         arn = runner.run_async(json.dumps(event), tenant_id=tenant_id)
         if progress.invocations.get() is InvocationStatus.PENDING and options.answer != "timeout":
             question = (
-                f"{event['workflowId']} of tenant {event['tenantId']} waits for the approval of "
-                f"{len(event['inputData']['items'])} items. Approve it? [y/n] "
+                f"{event['workflowId']} of tenant {event['tenantId']} waits for its approval. "
+                "Approve it? [y/n] "
             )
             try:
                 answer(runner, arn, options.answer, question)

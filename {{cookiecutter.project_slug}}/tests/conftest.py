@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+#% if cookiecutter.fan_out == "yes"
+from pathlib import Path
+#% endif
 from typing import Any
 
 import pytest
@@ -28,6 +31,14 @@ def _end_invocations_at_once() -> Iterator[None]:
         yield
 
 
+#% if cookiecutter.fan_out == "yes"
+@pytest.fixture(autouse=True)
+def _own_objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Each test has a folder of its own for the tenants' objects."""
+    monkeypatch.setattr(local, "OBJECTS", tmp_path)
+
+
+#% endif
 @pytest.fixture
 def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     """Start an execution: ``start(event, CALLBACK_TIMEOUT="1s")`` changes the environment."""
@@ -40,7 +51,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     ) -> Execution:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        runner = DurableFunctionTestRunner(handler, poll_interval=0.02)
+        runner = local.runner(handler, poll_interval=0.02)
         runners.append(runner)
         tenant_id = event.get("tenantId") if isinstance(event, dict) else None
         return Execution(runner, runner.run_async(json.dumps(event), tenant_id=tenant_id))

@@ -21,7 +21,7 @@ from aws_durable_execution_sdk_python import (
 from aws_durable_execution_sdk_python.types import WaitForCallbackContext
 
 from workflow import policies, steps
-from workflow.models import JsonObject, Plan, WorkflowRequest
+from workflow.models import JsonObject, Plan, WorkflowRequest, item_count
 from workflow.settings import Settings
 
 CALLBACK_NAME = "approval"
@@ -76,7 +76,9 @@ def await_approval(context: DurableContext, request: WorkflowRequest, plan: Plan
         InvalidAnswerError: the answer is malformed.
     """
     settings = plan["settings"]
-    submitter = request_approval(request, context.execution_context.durable_execution_arn, settings)
+    submitter = request_approval(
+        request, context.execution_context.durable_execution_arn, item_count(plan), settings
+    )
     try:
         answer = context.wait_for_callback(
             submitter, name=CALLBACK_NAME, config=policies.approval(settings)
@@ -98,6 +100,7 @@ def request_approval(
     context: WaitForCallbackContext,
     request: WorkflowRequest,
     execution_arn: str,
+    items: int,
     settings: Settings,
 ) -> None:
     """Tell the approvers that an execution waits for them."""
@@ -106,14 +109,14 @@ def request_approval(
         message = {
             "workflowId": request.workflow_id,
             "tenantId": request.tenant_id,
-            "items": len(request.items),
+            "items": items,
             "executionArn": execution_arn,
             "token": token,
             "answerWith": f"make approve TENANT={request.tenant_id} TOKEN={token}",
         }
         subject = f"Approval wanted: {request.workflow_id}"
         steps.notify(settings["approval_topic_arn"], subject, message)
-    context.logger.info("approval requested", extra={"items": len(request.items)})
+    context.logger.info("approval requested", extra={"items": items})
 
 
 def parse_answer(answer: str | None) -> Approval:

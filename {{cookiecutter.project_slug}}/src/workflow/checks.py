@@ -1,7 +1,8 @@
 """The parallel checks: each looks at all items of an execution in a branch of its own.
 
-A check is a function from the work items to a small JSON object. Add one by writing the
-function and naming it in ``CHECKS``; the name is part of the execution's history.
+A check is a function from the work items, which it can go through once, to a small JSON object.
+Add one by writing the function and naming it in ``CHECKS``; the name is part of the execution's
+history.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 import unicodedata
 #% endif
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 #% if cookiecutter.parallel_branch_count | int >= 5
@@ -26,10 +27,10 @@ from workflow.data_processor import canonical_json
 #% endif
 from workflow.models import JsonObject, WorkItem, json_type
 
-Check: TypeAlias = Callable[[list[WorkItem]], JsonObject]
+Check: TypeAlias = Callable[[Iterable[WorkItem]], JsonObject]
 
 
-def summarize_types(items: list[WorkItem]) -> JsonObject:
+def summarize_types(items: Iterable[WorkItem]) -> JsonObject:
     """Count the items of each JSON type.
 
     >>> summarize_types([WorkItem(id="w-1", data="a", priority=1, status="pending")])
@@ -39,7 +40,7 @@ def summarize_types(items: list[WorkItem]) -> JsonObject:
 
 
 #% if cookiecutter.parallel_branch_count | int >= 2
-def find_duplicates(items: list[WorkItem]) -> JsonObject:
+def find_duplicates(items: Iterable[WorkItem]) -> JsonObject:
     """Group the items that have the same content.
 
     >>> a = WorkItem(id="w-1", data={"x": 1, "y": 2}, priority=1, status="pending")
@@ -55,7 +56,7 @@ def find_duplicates(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 3
-def measure_sizes(items: list[WorkItem]) -> JsonObject:
+def measure_sizes(items: Iterable[WorkItem]) -> JsonObject:
     """Measure the content in bytes of JSON, and name the largest item.
 
     >>> measure_sizes([WorkItem(id="w-1", data="abc", priority=1, status="pending")])
@@ -72,7 +73,7 @@ def measure_sizes(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 4
-def count_priorities(items: list[WorkItem]) -> JsonObject:
+def count_priorities(items: Iterable[WorkItem]) -> JsonObject:
     """Count the items of each priority.
 
     >>> count_priorities([WorkItem(id="w-1", data="a", priority=2, status="pending")])
@@ -84,7 +85,7 @@ def count_priorities(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 5
-def find_empty_items(items: list[WorkItem]) -> JsonObject:
+def find_empty_items(items: Iterable[WorkItem]) -> JsonObject:
     """Name the items without content: null, blank text, an empty list or object.
 
     >>> find_empty_items([WorkItem(id="w-1", data="  ", priority=1, status="pending")])
@@ -95,7 +96,7 @@ def find_empty_items(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 6
-def fingerprint_content(items: list[WorkItem]) -> JsonObject:
+def fingerprint_content(items: Iterable[WorkItem]) -> JsonObject:
     """One digest over all items in their order, to compare two executions by.
 
     >>> item = WorkItem(id="w-1", data="a", priority=1, status="pending")
@@ -111,7 +112,7 @@ def fingerprint_content(items: list[WorkItem]) -> JsonObject:
 _EMAIL = re.compile(rb"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 
 
-def find_email_addresses(items: list[WorkItem]) -> JsonObject:
+def find_email_addresses(items: Iterable[WorkItem]) -> JsonObject:
     """Name the items that hold an e-mail address; the address itself is not repeated.
 
     >>> item = WorkItem(id="w-1", data={"to": "ada@example.com"}, priority=1, status="pending")
@@ -123,7 +124,7 @@ def find_email_addresses(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 8
-def find_control_characters(items: list[WorkItem]) -> JsonObject:
+def find_control_characters(items: Iterable[WorkItem]) -> JsonObject:
     r"""Name the text items with characters that do not print, such as NUL or a lone surrogate.
 
     >>> item = WorkItem(id="w-1", data="a\x00b", priority=1, status="pending")
@@ -145,7 +146,7 @@ def find_control_characters(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 9
-def measure_depth(items: list[WorkItem]) -> JsonObject:
+def measure_depth(items: Iterable[WorkItem]) -> JsonObject:
     """Measure how deep the content is nested, and name the deepest item.
 
     >>> measure_depth([WorkItem(id="w-1", data={"a": [1]}, priority=1, status="pending")])
@@ -166,7 +167,7 @@ def measure_depth(items: list[WorkItem]) -> JsonObject:
 
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 10
-def summarize_numbers(items: list[WorkItem]) -> JsonObject:
+def summarize_numbers(items: Iterable[WorkItem]) -> JsonObject:
     """Count the items that are numbers, with the smallest and the largest.
 
     >>> summarize_numbers([WorkItem(id="w-1", data=2, priority=1, status="pending")])

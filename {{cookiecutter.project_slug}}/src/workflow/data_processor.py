@@ -19,15 +19,17 @@ from workflow.models import (
 )
 
 
-def generate_work_items(items: list[Any]) -> list[WorkItem]:
+def generate_work_items(items: list[Any], first: int = 1) -> list[WorkItem]:
     """Turn the input into work items; the same input always gives the same items.
 
     >>> generate_work_items(["a", {"sku": 7}])[1]
     {'id': 'work-item-2', 'data': {'sku': 7}, 'priority': 2, 'status': 'pending'}
     """
     return [
-        WorkItem(id=f"work-item-{index + 1}", data=data, priority=index % 3 + 1, status="pending")
-        for index, data in enumerate(items)
+        WorkItem(
+            id=f"work-item-{number}", data=data, priority=(number - 1) % 3 + 1, status="pending"
+        )
+        for number, data in enumerate(items, start=first)
     ]
 
 
@@ -79,7 +81,7 @@ def aggregate(
     duration_seconds: float,
 ) -> Metrics:
     """Count what has happened; ``successRate`` is null when there was nothing to process."""
-    succeeded, failed = len(outcomes.succeeded), len(outcomes.failed)
+    succeeded, failed = outcomes.succeeded, outcomes.failed
     return Metrics(
         itemsProcessed=succeeded + failed,
         itemsFailed=failed,
@@ -95,13 +97,19 @@ def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
     """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
     failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
     longest = min(500, 100_000 // max(1, len(failures)))
+    results = [
+        ProcessedItem(id=item["id"], **outcome["result"])
+        for item, outcome in outcomes
+        if "result" in outcome
+    ]
+    failed_items = [
+        FailedItem(id=item["id"], error=outcome["error"][:longest]) for item, outcome in failures
+    ]
     return ItemOutcomes(
-        [
-            ProcessedItem(id=item["id"], **outcome["result"])
-            for item, outcome in outcomes
-            if "result" in outcome
-        ],
-        [FailedItem(id=item["id"], error=outcome["error"][:longest]) for item, outcome in failures],
+        succeeded=len(results),
+        failed=len(failed_items),
+        results=results,
+        failed_items=failed_items,
     )
 
 

@@ -38,57 +38,125 @@ MAX_ERROR_CHARACTERS = 1_000
 """Characters of an error message: it is checkpointed with the step, its item and the batch."""
 
 
-OPERATIONS = {
-    "the execution": 1,
-    "prepare-work": 1,
-    "approval": 3,  # its context, the callback and the submitter
-    "run-checks": 1,
-    "process-items": 1,
-    "aggregate-results": 1,
+#% if cookiecutter.__wait_for_condition
+MAX_POLLS = 8
+"""Polls of a system that is not ready; each is billed as an operation."""
+
+#% endif
+#% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
+INVOKE_ATTEMPTS = 2
+"""Attempts of an invoke, the first included; each is an operation."""
+
+#% endif
+#% if cookiecutter.fan_out == "yes"
+CHUNK_OPERATIONS = {
+    "the execution": (1, 1),
+    "read-chunk": (1, MAX_ATTEMPTS),
+    "process-items": (1, 1),
+    "store-results": (1, MAX_ATTEMPTS),
 }
-"""Durable operations of every approved execution, beside those of the branches and the items."""
+"""Durable operations of an execution that processes a chunk; as below."""
+
+#% endif
+OPERATIONS = {
+    "the execution": (1, 1),
+    "prepare-work": (1, MAX_ATTEMPTS),
+    "approval": (3, 2 + MAX_ATTEMPTS),  # its context, the callback and the submitter
+    #% if cookiecutter.__wait
+    "cool-down": (1, 1),
+    #% endif
+    #% if cookiecutter.__wait_for_condition
+    "await-readiness": (2, 1 + MAX_POLLS),  # itself, and each poll
+    #% endif
+    "run-checks": (1, 1),
+    "process-items": (1, 1),
+    "aggregate-results": (1, 1),
+    #% if cookiecutter.__invoke
+    "meter-usage": (1, INVOKE_ATTEMPTS),
+    #% endif
+    #% if cookiecutter.__child_context
+    "announce-result": (2, 1 + 2 * MAX_ATTEMPTS),  # its context, and one or two messages
+    #% endif
+    #% if cookiecutter.fan_out == "yes"
+    "store-output": (0, MAX_ATTEMPTS),
+    #% endif
+}
+"""Durable operations of every approved execution, without retries and with all of them.
+
+Those of the branches and the items come on top. A retry is billed as an operation (Lambda developer
+guide, "Retries for Lambda durable functions", read 2026-11-22). It does not say whether a retry
+counts against the limit, so it is counted here.
+"""
 
 
 def operations_needed(item_count: int, branch_count: int, shape: Shape) -> int:
-    """Durable operations of an approved execution without retries, the execution itself included.
-
-    Each branch, and each checkpoint of items, is a step; nested, it is a step in a context.
-    """
+    """Durable operations of an approved execution without retries, itself included."""
     steps = branch_count + _checkpoints(item_count, shape)
-    return sum(OPERATIONS.values()) + steps * (2 if shape["nesting"] == "NESTED" else 1)
+    return _sum(OPERATIONS, 0) + steps * _operations_of_a_step(shape, 1)
 
 
 def operations_at_most(item_count: int, branch_count: int, shape: Shape) -> int:
-    """Durable operations if every step that is retried needs all its attempts.
-
-    The service bills a retry as an operation (Lambda developer guide, "Retries for Lambda durable
-    functions", read 2026-11-22). It does not say whether a retry counts against the limit, so it
-    is counted here.
-    """
-    retried_steps = 2 + branch_count + _checkpoints(item_count, shape)  # two: first step, submitter
-    needed = operations_needed(item_count, branch_count, shape)
-    return needed + (MAX_ATTEMPTS - 1) * retried_steps
+    """Durable operations if every step that is retried needs all its attempts."""
+    steps = branch_count + _checkpoints(item_count, shape)
+    return _sum(OPERATIONS, 1) + steps * _operations_of_a_step(shape, MAX_ATTEMPTS)
 
 
 def max_items(branch_count: int, shape: Shape) -> int:
     """The largest number of items that one execution can process, whatever has to be retried."""
-    without = operations_at_most(0, branch_count, shape)
-    for_each_checkpoint = operations_at_most(1, branch_count, shape) - without
-    checkpoints = (MAX_OPERATIONS - without) // for_each_checkpoint
+    return _max_items(operations_at_most(0, branch_count, shape), shape)
+
+
+#% if cookiecutter.fan_out == "yes"
+def max_items_of_chunk(shape: Shape) -> int:
+    """The largest number of items that an execution of a chunk can process."""
+    return _max_items(_sum(CHUNK_OPERATIONS, 1), shape)
+
+
+def max_chunks(branch_count: int, shape: Shape) -> int:
+    """The largest number of chunks that an execution can wait for, if each is tried again."""
+    return (MAX_OPERATIONS - operations_at_most(0, branch_count, shape)) // INVOKE_ATTEMPTS
+
+
+def chunked_operations_needed(chunk_items: list[int], branch_count: int, shape: Shape) -> int:
+    """Durable operations, without retries, of an execution and those of its chunks together.
+
+    Args:
+        chunk_items: the number of items of each chunk.
+        branch_count: the number of checks.
+        shape: of all executions.
+    """
+    of_chunks = sum(
+        _sum(CHUNK_OPERATIONS, 0) + _checkpoints(count, shape) * _operations_of_a_step(shape, 1)
+        for count in chunk_items
+    )
+    return operations_needed(0, branch_count, shape) + len(chunk_items) + of_chunks
+
+
+#% endif
+def _max_items(other_operations: int, shape: Shape) -> int:
+    checkpoints = (MAX_OPERATIONS - other_operations) // _operations_of_a_step(shape, MAX_ATTEMPTS)
     return checkpoints * shape["items_per_checkpoint"]
+
+
+def _operations_of_a_step(shape: Shape, attempts: int) -> int:
+    """A branch, or a checkpoint of items: a step; nested, a step in a context."""
+    return attempts + (1 if shape["nesting"] == "NESTED" else 0)
 
 
 def _checkpoints(item_count: int, shape: Shape) -> int:
     return math.ceil(item_count / shape["items_per_checkpoint"])
 
 
-def require_room(request: WorkflowRequest, branch_count: int, shape: Shape) -> None:
-    """Refuse a request that cannot finish within one execution.
+def _sum(operations: dict[str, tuple[int, int]], column: int) -> int:
+    return sum(numbers[column] for numbers in operations.values())
+
+
+def require_room(count: int, branch_count: int, shape: Shape) -> None:
+    """Refuse more items than can be finished within one execution.
 
     Raises:
         InvalidInputError: too many items.
     """
-    count = len(request.items)
     operations = operations_at_most(count, branch_count, shape)
     require_items(
         count,
@@ -139,12 +207,17 @@ def require_checkpoint_size(
         )
 
 
+def fits(output: JsonObject) -> bool:
+    """Whether the workflow can return it."""
+    return json_size(output) <= MAX_CHECKPOINT_BYTES
+
+
 def fit_output(output: JsonObject) -> JsonObject:
     """Leave the results of the items out of an output that would be too large to return.
 
     Counts, failed items and metrics stay; the history of the execution has the results.
     """
-    if json_size(output) > MAX_CHECKPOINT_BYTES:
+    if not fits(output):
         output["mapResults"]["results"] = None
     return output
 

@@ -16,6 +16,10 @@ from workflow.settings import Settings
 
 JsonObject: TypeAlias = dict[str, Any]
 
+#% if cookiecutter.fan_out == "yes"
+# No "..", nothing hidden, at most 200 characters.
+INPUT_REF = re.compile(r"(?!.{201})[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
+#% endif
 WORKFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TENANT_ID = re.compile(r"[a-z0-9]{3,24}")
 MAX_DEPTH = 100
@@ -60,13 +64,38 @@ class WorkItem(TypedDict):
     status: str
 
 
+#% if cookiecutter.fan_out == "yes"
+class Chunk(TypedDict):
+    """Some lines of a large input: the bytes from ``start`` up to ``end``."""
+
+    number: int
+    first: int
+    count: int
+    start: int
+    end: int
+
+
+#% endif
 class Plan(TypedDict):
     """What the initial step fixes for the rest of the execution."""
 
     started_at: str
     tier: str
+    #% if cookiecutter.fan_out == "yes"
+    input_ref: str
+    chunks: list[Chunk]
+    #% endif
     settings: Settings
     items: list[WorkItem]
+
+
+def item_count(plan: Plan) -> int:
+    """How many items the execution has to process."""
+    #% if cookiecutter.fan_out == "yes"
+    if plan["chunks"]:
+        return sum(chunk["count"] for chunk in plan["chunks"])
+    #% endif
+    return len(plan["items"])
 
 
 class ItemResult(TypedDict):
@@ -123,23 +152,49 @@ class WorkflowRequest:
 
     workflow_id: str
     tenant_id: str
+    #% if cookiecutter.fan_out == "yes"
+    input_ref: str
+    #% endif
     items: list[Any]
 
+    def to_event(self) -> JsonObject:
+        """The event that it was read from, without what is ignored."""
+        input_data: JsonObject = {"items": self.items}
+        #% if cookiecutter.fan_out == "yes"
+        if self.input_ref:
+            input_data = {"inputRef": self.input_ref}
+        #% endif
+        return {
+            "workflowId": self.workflow_id,
+            "tenantId": self.tenant_id,
+            "inputData": input_data,
+        }
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class ItemOutcomes:
     """What the map over the items came to."""
 
-    succeeded: list[ProcessedItem]
-    failed: list[FailedItem]
+    succeeded: int
+    failed: int
+    #% if cookiecutter.fan_out == "yes"
+    results_ref: str | None = None
+    #% endif
+    results: list[ProcessedItem] | None
+    failed_items: list[FailedItem]
 
 
 def parse_request(event: Any) -> WorkflowRequest:
     """Validate the input event; keys that are not known are ignored.
 
     >>> parse_request({"workflowId": "wf-1", "tenantId": "acme", "inputData": {"items": ["a"]}})
+    #% if cookiecutter.fan_out == "yes"
+    WorkflowRequest(workflow_id='wf-1', tenant_id='acme', input_ref='', items=['a'])
+
+    #% else
     WorkflowRequest(workflow_id='wf-1', tenant_id='acme', items=['a'])
 
+    #% endif
     Raises:
         InvalidInputError: one line that names every problem of the event.
     """
@@ -156,31 +211,54 @@ def parse_request(event: Any) -> WorkflowRequest:
         problems.append(f"tenantId is {_show(tenant_id)}, expected 3 to 24 of a-z and 0-9")
     input_data = event.get("inputData")
     items = input_data.get("items") if isinstance(input_data, dict) else None
+    #% if cookiecutter.fan_out == "yes"
+    input_ref = input_data.get("inputRef") if isinstance(input_data, dict) else None
+    #% endif
     if not isinstance(input_data, dict):
         problems.append(f"inputData is {_show(input_data)}, expected an object with a list 'items'")
+    #% if cookiecutter.fan_out == "yes"
+    elif input_ref is not None and items is not None:
+        problems.append("inputData has both items and inputRef, expected one of them")
+    elif input_ref is not None:
+        if not isinstance(input_ref, str) or not INPUT_REF.fullmatch(input_ref):
+            problems.append(
+                f"inputData.inputRef is {_show(input_ref)}, expected a key below the tenant's "
+                "prefix, of names of A-Z, a-z, 0-9, '_', '-' and '.' with '/' between them"
+            )
+    #% endif
     elif not isinstance(items, list):
         problems.append(f"inputData.items is {_show(items)}, expected a list")
     else:
-        problems += _problems_inside(items)
+        problems += [
+            f"inputData.items[{index}] {problem}"
+            for index, item in enumerate(items)
+            if (problem := problem_inside(item))
+        ][:1]
     if problems:
         raise InvalidInputError("; ".join(problems))
-    return WorkflowRequest(str(workflow_id), str(tenant_id), items or [])
+    return WorkflowRequest(
+        workflow_id=str(workflow_id),
+        tenant_id=str(tenant_id),
+        #% if cookiecutter.fan_out == "yes"
+        input_ref=input_ref or "",
+        #% endif
+        items=items or [],
+    )
 
 
-def _problems_inside(items: list[Any]) -> list[str]:
+def problem_inside(item: Any) -> str | None:
     """Find what json.loads lets pass and not every JSON reader does; without recursion."""
-    for index, item in enumerate(items):
-        pending = [(item, 1)]
-        while pending:
-            value, depth = pending.pop()
-            if isinstance(value, dict | list):
-                if depth > MAX_DEPTH:
-                    return [f"inputData.items[{index}] is nested more than {MAX_DEPTH} levels deep"]
-                children = value.values() if isinstance(value, dict) else value
-                pending += [(child, depth + 1) for child in children]
-            elif json_type(value) == "number" and not _is_double(value):
-                return [f"inputData.items[{index}] has a number that does not fit into a double"]
-    return []
+    pending = [(item, 1)]
+    while pending:
+        value, depth = pending.pop()
+        if isinstance(value, dict | list):
+            if depth > MAX_DEPTH:
+                return f"is nested more than {MAX_DEPTH} levels deep"
+            children = value.values() if isinstance(value, dict) else value
+            pending += [(child, depth + 1) for child in children]
+        elif json_type(value) == "number" and not _is_double(value):
+            return "has a number that does not fit into a double"
+    return None
 
 
 def _is_double(number: int | float) -> bool:
@@ -208,10 +286,13 @@ def build_output(
         "callbackResult": callback_result,
         "parallelResults": checks,
         "mapResults": {
-            "succeeded": len(items.succeeded),
-            "failed": len(items.failed),
-            "results": items.succeeded,
-            "failedItems": items.failed,
+            "succeeded": items.succeeded,
+            "failed": items.failed,
+            "results": items.results,
+            "failedItems": items.failed_items,
+            #% if cookiecutter.fan_out == "yes"
+            "resultsRef": items.results_ref,
+            #% endif
         },
         "metrics": metrics,
     }

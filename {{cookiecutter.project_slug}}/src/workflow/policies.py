@@ -25,12 +25,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from workflow.data_processor import batch_name
 from workflow.limits import MAX_ATTEMPTS
+#% if cookiecutter.fan_out == "yes"
+from workflow.models import Chunk, TransientError, WorkItem
+#% else
 from workflow.models import TransientError, WorkItem
+#% endif
 from workflow.settings import Settings, Shape
 
 
 class BatchSerDes(SerDes[BatchResult[Any]]):
-    """All results of a map or a parallel, as plain JSON without what is null.
+    """All results of a map or a parallel, as plain JSON without what is null or SUCCEEDED.
 
     Small, because the SDK runs the code of every item again at each resume when they pass 256 KB.
     """
@@ -39,18 +43,20 @@ class BatchSerDes(SerDes[BatchResult[Any]]):
         """Write what ``deserialize`` reads."""
         results = value.to_dict()
         results["all"] = [
-            {name: field for name, field in item.items() if field is not None}
+            {name: field for name, field in item.items() if field not in (None, "SUCCEEDED")}
             for item in results["all"]
         ]
         return json.dumps(results, separators=(",", ":"))
 
     def deserialize(self, data: str, _context: SerDesContext) -> BatchResult[Any]:
         """Read what ``serialize`` has written."""
-        return BatchResult.from_dict(json.loads(data))
+        results = json.loads(data)
+        results["all"] = [{"status": "SUCCEEDED", **item} for item in results["all"]]
+        return BatchResult.from_dict(results)
 
 
 # Plain JSON: everything here is JSON already, and the SDK's default tags each value with its type.
-_JSON: SerDes[Any] = JsonSerDes()
+JSON: SerDes[Any] = JsonSerDes()
 _BATCH = BatchSerDes()
 
 # The SDK's default would try a permanent error six times; here a step is tried again when it says
@@ -64,10 +70,10 @@ _RETRY_TRANSIENT = create_retry_strategy(
     )
 )
 
-ONCE = StepConfig(retry_strategy=RetryPresets.none(), serdes=_JSON)
+ONCE = StepConfig(retry_strategy=RetryPresets.none(), serdes=JSON)
 """For steps without I/O: a second attempt would fail in the same way."""
 
-RETRY_TRANSIENT = StepConfig(retry_strategy=_RETRY_TRANSIENT, serdes=_JSON)
+RETRY_TRANSIENT = StepConfig(retry_strategy=_RETRY_TRANSIENT, serdes=JSON)
 """For steps that may call other systems: three attempts."""
 
 
@@ -76,7 +82,7 @@ def checks(shape: Shape) -> ParallelConfig:
     return ParallelConfig(
         completion_config=CompletionConfig(tolerated_failure_percentage=100),
         serdes=_BATCH,
-        item_serdes=_JSON,
+        item_serdes=JSON,
         nesting_type=NestingType(shape["nesting"]),
     )
 
@@ -90,6 +96,20 @@ def approval(settings: Settings) -> WaitForCallbackConfig:
     )
 
 
+#% if cookiecutter.fan_out == "yes"
+def chunks(settings: Settings) -> MapConfig[Chunk]:
+    """Bounded concurrency, and each chunk to its end: the workflow judges by the items of all."""
+    return MapConfig(
+        max_concurrency=settings["fan_out_width"],
+        completion_config=CompletionConfig(tolerated_failure_percentage=100),
+        serdes=_BATCH,
+        item_serdes=JSON,
+        item_namer=lambda chunk, _index: f"chunk-{chunk['number']}",
+        nesting_type=NestingType.FLAT,
+    )
+
+
+#% endif
 def items(settings: Settings) -> MapConfig[list[WorkItem]]:
     """Bounded concurrency; an item that fails does not stop the others until too many have.
 
@@ -106,7 +126,7 @@ def items(settings: Settings) -> MapConfig[list[WorkItem]]:
             else 100
         ),
         serdes=_BATCH,
-        item_serdes=_JSON,
+        item_serdes=JSON,
         item_namer=lambda batch, _index: batch_name(batch),
         nesting_type=NestingType(settings["nesting"]),
     )

@@ -43,6 +43,16 @@ class Partition(Protocol):
     def note_arn(self, execution_arn: str) -> None:
         """Remember a running execution; TenantRefusedError if it is not counted as one."""
 
+    #% if cookiecutter.fan_out == "yes"
+    def require_running(self, execution_arn: str) -> None:
+        """Check that an execution runs; TenantRefusedError if it is not counted as running."""
+
+    #% endif
+    #% if cookiecutter.__invoke
+    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
+        """Record what an execution has used."""
+
+    #% endif
     def put_approval(
         self, token: str, callback_id: str, execution_arn: str, expires_at: int
     ) -> None:
@@ -255,6 +265,36 @@ class TablePartition:
             },
         )
 
+    #% if cookiecutter.fan_out == "yes"
+    def require_running(self, execution_arn: str) -> None:
+        """Check that an execution runs.
+
+        Raises:
+            TenantRefusedError: it is not counted as running under this tenant.
+        """
+        item = self._client.get_item(
+            TableName=self._table,
+            Key=self._key(f"RUN#{execution_name_of(execution_arn)}"),
+            ConsistentRead=True,
+        ).get("Item", {})
+        running = {"state": {"S": "RUNNING"}, "executionArn": {"S": execution_arn}}
+        if not running.items() <= item.items():
+            raise TenantRefusedError("the execution that has cut the input does not run")
+
+    #% endif
+    #% if cookiecutter.__invoke
+    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
+        """Record what an execution has used; by time, to be queried for a month."""
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                **self._key(f"USAGE#{finished_at}#{execution_arn}"),
+                "itemsProcessed": {"N": str(processed)},
+                "itemsFailed": {"N": str(failed)},
+            },
+        )
+
+    #% endif
     def find_approval(self, token: str, now: int) -> str:
         """Look up the callback id of a pending approval, a secret, and leave the approval as it is.
 
@@ -303,6 +343,16 @@ class FilePartition:
     def note_arn(self, execution_arn: str) -> None:
         """Forget it: this machine has no starter that counts."""
 
+    #% if cookiecutter.fan_out == "yes"
+    def require_running(self, execution_arn: str) -> None:
+        """Believe it: on this machine nothing is counted."""
+
+    #% endif
+    #% if cookiecutter.__invoke
+    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
+        """Forget it: there is nobody to send a bill to."""
+
+    #% endif
     def put_approval(
         self, token: str, callback_id: str, execution_arn: str, expires_at: int
     ) -> None:

@@ -37,6 +37,22 @@ class Settings(Shape):
     map_max_concurrency: int
     tolerated_check_failures: int
     tolerated_item_failure_percentage: int
+    #% if cookiecutter.__child_context
+    operator_topic_arn: str
+    #% endif
+    #% if cookiecutter.__wait
+    cool_down: int
+    #% endif
+    #% if cookiecutter.__wait_for_condition
+    ready_url: str
+    #% endif
+    #% if cookiecutter.__invoke
+    meter_function_arn: str
+    #% endif
+    #% if cookiecutter.fan_out == "yes"
+    chunk_size: int
+    fan_out_width: int
+    #% endif
     approval_topic_arn: str
 
 
@@ -59,9 +75,29 @@ def load(environment: Mapping[str, str]) -> Settings:
             environment, "TOLERATED_ITEM_FAILURE_PERCENTAGE", 0, 100
         ),
         approval_topic_arn=environment.get("APPROVAL_TOPIC_ARN", ""),
+        #% if cookiecutter.__child_context
+        operator_topic_arn=environment.get("OPERATOR_TOPIC_ARN", ""),
+        #% endif
+        #% if cookiecutter.__wait
+        cool_down=_duration(environment, "COOL_DOWN"),
+        #% endif
+        #% if cookiecutter.__wait_for_condition
+        ready_url=environment.get("READY_URL", ""),
+        #% endif
+        #% if cookiecutter.__invoke
+        meter_function_arn=environment.get("METER_FUNCTION_ARN", ""),
+        #% endif
+        #% if cookiecutter.fan_out == "yes"
+        chunk_size=_whole_number(environment, "CHUNK_SIZE", 1, 100_000),
+        fan_out_width=_whole_number(environment, "FAN_OUT_WIDTH", 1, 1_000),
+        #% endif
     )
     if settings["callback_timeout"] == 0:  # the service would wait for ever
         raise _error("CALLBACK_TIMEOUT", environment["CALLBACK_TIMEOUT"], "at least 1s")
+    #% if cookiecutter.__wait
+    if settings["cool_down"] == 0:
+        raise _error("COOL_DOWN", environment["COOL_DOWN"], "at least 1s")
+    #% endif
     return settings
 
 

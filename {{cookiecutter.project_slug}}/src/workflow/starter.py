@@ -16,12 +16,16 @@ import boto3
 from botocore.exceptions import ClientError
 
 from workflow import limits, tenants
+#% if cookiecutter.fan_out == "no"
 from workflow.checks import CHECKS
+#% endif
 from workflow.credentials import CONFIG, tenant_client
 from workflow.data_processor import canonical_json
 from workflow.models import InvalidInputError, JsonObject, WorkflowRequest, parse_request
 from workflow.registry import TablePartition
+#% if cookiecutter.fan_out == "no"
 from workflow.settings import load_shape
+#% endif
 from workflow.tenants import TenantRefusedError
 
 MAX_KEY_LENGTH = 256
@@ -41,7 +45,9 @@ def handler(event: Any, context: Any) -> JsonObject:
     try:
         request = parse_request(event)
         limits.require_fit(request)
-        limits.require_room(request, len(CHECKS), load_shape(os.environ))
+        #% if cookiecutter.fan_out == "no"
+        limits.require_room(len(request.items), len(CHECKS), load_shape(os.environ))
+        #% endif
         return start(request, event)
     except (InvalidInputError, TenantRefusedError) as error:
         return {"started": False, "reason": str(error)}
@@ -60,14 +66,8 @@ def start(request: WorkflowRequest, event: JsonObject) -> JsonObject:
     tenants.require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = TablePartition(request.tenant_id, tenant_client("dynamodb", request.tenant_id))
     allowed = registry.profile().require_active().limits()
-    tenants.require_items(request, allowed)
-    payload = canonical_json(
-        {
-            "workflowId": request.workflow_id,
-            "tenantId": request.tenant_id,
-            "inputData": {"items": request.items},
-        }
-    )
+    tenants.require_items(len(request.items), allowed)
+    payload = canonical_json(request.to_event())
     key = request_key(event) or payload.hex()
     name = tenants.execution_name(
         request.tenant_id, os.environ["WORKFLOW_ALIAS_ARN"], f"{request.workflow_id}|{key}"

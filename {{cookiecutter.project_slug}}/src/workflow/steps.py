@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -15,8 +16,13 @@ from typing import Any
 import boto3
 from aws_durable_execution_sdk_python import StepContext, durable_step
 
+#% if cookiecutter.fan_out == "yes"
+from workflow import chunk_steps, data_processor, limits, policies, registry, tenants
+from workflow.checks import CHECKS, Check
+#% else
 from workflow import data_processor, limits, policies, registry, tenants
 from workflow.checks import Check
+#% endif
 from workflow.models import (
     CheckResult,
     ItemError,
@@ -27,6 +33,7 @@ from workflow.models import (
     Plan,
     WorkflowRequest,
     WorkItem,
+    item_count,
 )
 from workflow.settings import load
 
@@ -42,20 +49,33 @@ def prepare_work(context: StepContext, request: WorkflowRequest, execution_arn: 
     """
     partition = registry.partition(request.tenant_id)
     profile = partition.profile().require_active()
-    tenants.require_items(request, profile.limits())
+    tenants.require_items(len(request.items), profile.limits())
     partition.note_arn(execution_arn)
+    settings = tenants.narrow(load(os.environ), profile.limits())
+    #% if cookiecutter.fan_out == "yes"
+    input_ref, chunks = chunk_steps.cut(request, execution_arn, settings, len(CHECKS))
+    tenants.require_items(sum(chunk["count"] for chunk in chunks), profile.limits())
+    #% endif
     plan = Plan(
         started_at=_now().isoformat(),
         tier=profile.tier,
-        settings=tenants.narrow(load(os.environ), profile.limits()),
+        settings=settings,
+        #% if cookiecutter.fan_out == "yes"
+        items=[] if chunks else data_processor.generate_work_items(request.items),
+        input_ref=input_ref,
+        chunks=chunks,
+        #% else
         items=data_processor.generate_work_items(request.items),
+        #% endif
     )
-    context.logger.info("work prepared", extra={"items": len(plan["items"])})
+    context.logger.info("work prepared", extra={"items": item_count(plan)})
     return plan
 
 
 @durable_step
-def run_check(context: StepContext, name: str, check: Check, items: list[WorkItem]) -> JsonObject:
+def run_check(
+    context: StepContext, name: str, check: Check, items: Iterable[WorkItem]
+) -> JsonObject:
     """Run one check over all items."""
     with limits.short_errors():
         result = check(items)

@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, TypedDict, cast
 
-from aws_durable_execution_sdk_python import DurableContext
-from aws_durable_execution_sdk_python.config import InvokeConfig
 from aws_durable_execution_sdk_python.types import DurableExecutionArn
 
 from workflow.limits import require_items as require_item_count
-from workflow.models import TENANT_ID, JsonObject, WorkflowRequest
+from workflow.models import TENANT_ID, WorkflowRequest
 from workflow.settings import Settings
 
 
@@ -89,14 +87,14 @@ def narrow(settings: Settings, limits: Limits) -> Settings:
     return narrowed
 
 
-def require_items(request: WorkflowRequest, limits: Limits) -> None:
+def require_items(count: int, limits: Limits) -> None:
     """Refuse more items than the tenant may have processed in one execution.
 
     Raises:
         InvalidInputError: too many items.
     """
     most = limits["items_per_execution"]
-    require_item_count(len(request.items), most, "more than the tenant's tier allows")
+    require_item_count(count, most, "more than the tenant's tier allows")
 
 
 def execution_name(tenant_id: str, workflow: str, key: str) -> str:
@@ -170,41 +168,28 @@ class Stack:
         return cls(environment.get("TENANCY", ""), environment.get("TENANT_ID") or None)
 
     def require_tenant(
-        self, request: WorkflowRequest, execution_arn: str, invocation_tenant: str | None
+        self, request: WorkflowRequest, execution_arn: str | None, invocation_tenant: str | None
     ) -> str:
         """Return the tenant of an execution, which every source there is has to name.
+
+        Args:
+            request: the event.
+            execution_arn: of the execution, unless the service has named it.
+            invocation_tenant: of the Lambda invocation, where tenants are isolated.
 
         Raises:
             TenantRefusedError: a source names no tenant, or another one.
         """
         if self.tenancy not in {"pool", "isolated", "silo"}:
             raise TenantRefusedError(f"the environment variable TENANCY is {self.tenancy!r}")
-        name = self.name_of(execution_arn)
-        sources = {"event": request.tenant_id, "execution name": tenant_of_name(name)}
+        sources: dict[str, str | None] = {"event": request.tenant_id}
+        if execution_arn is not None:
+            sources["execution name"] = tenant_of_name(self.name_of(execution_arn))
         if self.tenancy == "isolated":
             sources["invocation"] = invocation_tenant
         if self.tenancy == "silo":
             sources["stack"] = self.tenant_id
         return require_one_tenant(sources)
-
-    def invoke(
-        self,
-        context: DurableContext,
-        tenant_id: str,
-        function_name: str,
-        payload: JsonObject,
-        name: str,
-    ) -> Any:
-        """Invoke another function for the same tenant; a bare ``context.invoke`` would lose it.
-
-        The invocation has a tenant id where tenants are isolated; elsewhere Lambda refuses one.
-        """
-        config: InvokeConfig[JsonObject, Any] = InvokeConfig(
-            tenant_id=tenant_id if self.tenancy == "isolated" else None
-        )
-        return context.invoke(
-            function_name, {**payload, "tenantId": tenant_id}, name=name, config=config
-        )
 
 
 def tenant_logger(request: WorkflowRequest) -> logging.LoggerAdapter[logging.Logger]:

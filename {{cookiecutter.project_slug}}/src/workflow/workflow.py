@@ -7,28 +7,44 @@ file (the linter holds it to that): they belong into ``steps.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from aws_durable_execution_sdk_python import BatchResult, DurableContext, ParallelBranch
-from aws_durable_execution_sdk_python.concurrency.models import BatchItem, CompletionReason
-from aws_durable_execution_sdk_python.config import BatchItemStatus
 
+#% if cookiecutter.fan_out == "yes"
+from workflow import chunk_steps, data_processor, limits, policies, steps
+#% else
 from workflow import data_processor, limits, policies, steps
+#% endif
+#% if cookiecutter.__child_context
+from workflow.announcement import announce
+#% endif
 from workflow.callback_helper import Approval, Decision, await_approval
 from workflow.checks import CHECKS
+#% if cookiecutter.__wait
+from workflow.cool_down import cool_down
+#% endif
+#% if cookiecutter.fan_out == "yes"
+from workflow.fan_out import process_chunks
+#% endif
+from workflow.items import process_items
+#% if cookiecutter.__invoke
+from workflow.metering import record_usage
+#% endif
 from workflow.models import (
     CheckResult,
     ChecksFailedError,
-    ItemOutcome,
     ItemOutcomes,
     JsonObject,
-    Plan,
     Status,
-    TooManyItemsFailedError,
     WorkflowRequest,
     WorkItem,
     build_output,
 )
+#% if cookiecutter.__wait_for_condition
+from workflow.readiness import await_readiness
+#% endif
+from workflow.settings import Settings
 
 
 def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
@@ -40,10 +56,29 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
         name="prepare-work",
         config=policies.RETRY_TRANSIENT,
     )
-    limits.require_room(request, len(CHECKS), plan["settings"])
+    settings = plan["settings"]
+    limits.require_room(len(plan["items"]), len(CHECKS), settings)
     approval = await_approval(context, request, plan)
-    checks: list[CheckResult] = run_checks(context, plan) if approval.goes_on else []
-    outcomes = process_items(context, plan) if approval.goes_on else ItemOutcomes([], [])
+    checks, outcomes = list[CheckResult](), data_processor.sort_out([])
+    if approval.goes_on:
+        #% if cookiecutter.__wait
+        cool_down(context, settings)
+        #% endif
+        #% if cookiecutter.__wait_for_condition
+        await_readiness(context, settings)
+        #% endif
+        #% if cookiecutter.fan_out == "yes"
+        if plan["chunks"]:
+            items = chunk_steps.StoredItems(request.tenant_id, plan["input_ref"])
+            checks = run_checks(context, items, settings)
+            outcomes = process_chunks(context, request, plan)
+        else:
+            checks = run_checks(context, plan["items"], settings)
+            outcomes = process_items(context, plan["items"], settings)
+        #% else
+        checks = run_checks(context, plan["items"], settings)
+        outcomes = process_items(context, plan["items"], settings)
+        #% endif
     metrics = context.step(
         steps.aggregate_results(plan, checks, outcomes),
         name="aggregate-results",
@@ -58,19 +93,35 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
         outcomes,
         metrics,
     )
+    #% if cookiecutter.__invoke
+    output["usageRecorded"] = record_usage(context, request, plan, metrics)
+    #% endif
+    #% if cookiecutter.__child_context
+    output["announced"] = announce(context, output, settings)
+    #% endif
+    #% if cookiecutter.fan_out == "yes"
+    if not limits.fits(output):
+        output["mapResults"]["resultsRef"] = context.step(
+            chunk_steps.store_output(request, execution_arn, outcomes),
+            name="store-output",
+            config=policies.RETRY_TRANSIENT,
+        )
+    #% endif
     return limits.fit_output(output)
 
 
-def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
+def run_checks(
+    context: DurableContext, items: Iterable[WorkItem], settings: Settings
+) -> list[CheckResult]:
     """Run every check in a branch of its own.
 
     Raises:
         ChecksFailedError: more checks failed than the stack tolerates.
     """
     batch: BatchResult[JsonObject] = context.parallel(
-        [_branch(name, plan["items"]) for name in CHECKS],
+        [_branch(name, items) for name in CHECKS],
         name="run-checks",
-        config=policies.checks(plan["settings"]),
+        config=policies.checks(settings),
     )
     results = [
         CheckResult(name=name, error=item.error.message or "no reason given")
@@ -79,44 +130,13 @@ def run_checks(context: DurableContext, plan: Plan) -> list[CheckResult]:
         for name, item in zip(CHECKS, batch.all, strict=True)
     ]
     failures = [f"{check['name']}: {check['error']}" for check in results if "error" in check]
-    tolerated = plan["settings"]["tolerated_check_failures"]
+    tolerated = settings["tolerated_check_failures"]
     if len(failures) > tolerated:
         raise ChecksFailedError(
             f"{len(failures)} of {len(results)} checks failed, {tolerated} tolerated: "
             f"{'; '.join(failures)}"
         )
     return results
-
-
-def process_items(context: DurableContext, plan: Plan) -> ItemOutcomes:
-    """Process every item with a checkpoint of its own, some of them at the same time.
-
-    Raises:
-        TooManyItemsFailedError: the share of failed items is larger than the stack tolerates.
-    """
-    items, settings = plan["items"], plan["settings"]
-    batches = data_processor.batches(items, settings["items_per_checkpoint"])
-    results: BatchResult[list[ItemOutcome]] = context.map(
-        batches, _process_batch, name="process-items", config=policies.items(settings)
-    )
-    outcomes = data_processor.sort_out(
-        [
-            pair
-            for entry in results.all
-            if entry.status is not BatchItemStatus.STARTED
-            for pair in _outcomes(batches[entry.index], entry)
-        ]
-    )
-    failed, tolerated = outcomes.failed, settings["tolerated_item_failure_percentage"]
-    stopped = results.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED
-    if stopped or 100 * len(failed) > tolerated * len(items):
-        reasons = "; ".join(f"{item['id']}: {item['error']}" for item in failed[:10])
-        raise TooManyItemsFailedError(
-            f"{len(failed)} of {len(items)} items failed, {tolerated} % tolerated, "
-            f"{results.started_count} left in progress, "
-            f"{len(batches) - results.total_count} not started: {reasons}"
-        )
-    return outcomes
 
 
 def status_of(approval: Approval, checks: list[CheckResult], outcomes: ItemOutcomes) -> Status:
@@ -128,7 +148,7 @@ def status_of(approval: Approval, checks: list[CheckResult], outcomes: ItemOutco
     return Status.COMPLETED
 
 
-def _branch(name: str, items: list[WorkItem]) -> ParallelBranch[JsonObject]:
+def _branch(name: str, items: Iterable[WorkItem]) -> ParallelBranch[JsonObject]:
     def branch(context: DurableContext) -> JsonObject:
         return context.step(
             steps.run_check(name, CHECKS[name], items),
@@ -137,21 +157,3 @@ def _branch(name: str, items: list[WorkItem]) -> ParallelBranch[JsonObject]:
         )
 
     return ParallelBranch(func=branch, name=name)
-
-
-def _outcomes(
-    batch: list[WorkItem], entry: BatchItem[list[ItemOutcome]]
-) -> Iterator[tuple[WorkItem, ItemOutcome]]:
-    error = (entry.error.message if entry.error else None) or "no reason given"
-    outcomes = entry.result or [ItemOutcome(error=error) for _ in batch]
-    return zip(batch, outcomes, strict=True)
-
-
-def _process_batch(
-    context: DurableContext, batch: list[WorkItem], _index: int, _batches: object
-) -> list[ItemOutcome]:
-    return context.step(
-        steps.process_batch(batch),
-        name=data_processor.batch_name(batch),
-        config=policies.RETRY_TRANSIENT,
-    )

@@ -18,13 +18,13 @@ BULK = Shape(nesting="FLAT", items_per_checkpoint=10)
 def test_as_many_operations_as_the_limits_say(items: int, branches: int, shape: Shape) -> None:
     needed = limits.operations_needed(items, branches, shape)
 
-    assert cost.measure(items, branches, shape).operations == needed
+    assert cost.measure(items, branches, shape).billed == needed
 
 
 def test_an_item_more_is_an_operation_and_some_bytes_more() -> None:
     few, many = cost.measure(10, 1, FLAT), cost.measure(20, 1, FLAT)
 
-    assert many.operations - few.operations == 10
+    assert many.billed - few.billed == 10
     assert 10 * 100 < many.written_bytes - few.written_bytes < 10 * 2_000
 
 
@@ -39,9 +39,29 @@ def test_the_report_says_what_a_thousand_cost(capsys: pytest.CaptureFixture[str]
     assert cost.PRICES["read"] in printed
 
 
+#% if cookiecutter.fan_out == "yes"
+@pytest.mark.parametrize("shape", [FLAT, NESTED, BULK])
+def test_what_chunks_take_is_what_the_limits_say(shape: Shape) -> None:
+    size = min(cost.chunk_size(), limits.max_items_of_chunk(shape))
+    items = 2 * size + 1
+
+    usage, computed = cost.measure(items, 3, shape), cost.project(items, 3, shape)
+
+    assert usage.billed == computed.billed
+    assert len(usage.executions) == len(computed.executions) == 4
+    assert computed.written_bytes == pytest.approx(usage.written_bytes, rel=0.6)
+
+
+def test_ten_thousand_items_are_an_operation_each_and_little_more() -> None:
+    usage = cost.measure(10_000, 3, FLAT)
+
+    assert 1 < usage.billed / 10_000 <= 1.01
+
+
+#% endif
 @pytest.mark.parametrize(
     "arguments",
-    [["--items", "100000"], ["--branches", "0"], ["--items-per-checkpoint", "0"]],
+    [["--items", "2000000"], ["--branches", "0"], ["--items-per-checkpoint", "0"]],
 )
 def test_what_there_cannot_be(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

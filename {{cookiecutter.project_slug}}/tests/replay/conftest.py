@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+#% if cookiecutter.__wait_for_condition
+from importlib import import_module
+#% endif
 from typing import Any
 
 import pytest
 from aws_durable_execution_sdk_python_testing.executor import Executor
 
 from workflow import data_processor, steps
+#% if cookiecutter.__child_context
+from workflow.announcement import tell
+#% endif
 from workflow.checks import CHECKS
 
 
@@ -32,6 +38,21 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(module, attribute, counted)
 
+    #% if cookiecutter.__child_context
+    def counted_tell(audience: str, *rest: Any) -> Any:
+        body = tell(audience, *rest)
+
+        def counted(context: Any) -> None:
+            counter[f"tell-{audience}"] += 1
+            body(context)
+
+        return counted
+
+    monkeypatch.setattr("workflow.announcement.tell", counted_tell)
+    #% endif
+    #% if cookiecutter.__wait_for_condition
+    count(import_module("workflow.readiness"), "ask", "await-readiness")
+    #% endif
     count(steps, "load", "prepare-work")
     count(steps, "store_approval", "approval submitter")
     count(data_processor, "aggregate", "aggregate-results")

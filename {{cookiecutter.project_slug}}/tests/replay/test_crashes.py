@@ -14,11 +14,11 @@ from aws_durable_execution_sdk_python import DurableContext, durable_execution
 from aws_durable_execution_sdk_python.config import StepConfig, StepSemantics
 from aws_durable_execution_sdk_python.exceptions import CheckpointError
 from aws_durable_execution_sdk_python.retries import RetryPresets
-from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ops import local
 from tests.conftest import LOCAL_HANDLER
 from tests.execution import Execution, Start, make_event
 from tests.replay.crashes import MOMENTS, Crasher, Moment
@@ -31,8 +31,15 @@ ITEMS: tuple[Any, ...] = ("a", {}, "b")  # the second one fails
 STEPS = {
     "prepare-work",
     "approval submitter",
+    #% if cookiecutter.__wait_for_condition
+    "await-readiness",
+    #% endif
     *CHECKS,
     *(f"work-item-{number}" for number in range(1, len(ITEMS) + 1)),
+    #% if cookiecutter.__child_context
+    "tell-approvers",
+    "tell-operators",
+    #% endif
     "aggregate-results",
 }
 
@@ -154,9 +161,7 @@ def test_an_invocation_that_times_out_in_the_middle_of_the_map(
 
     monkeypatch.setattr(data_processor, "process_item", slow_once)
     event = json.dumps(make_event("a", "slow", "b"))
-    with DurableFunctionTestRunner(
-        LOCAL_HANDLER, poll_interval=0.02, invocation_timeout=1
-    ) as runner:
+    with local.runner(LOCAL_HANDLER, poll_interval=0.02, invocation_timeout=1) as runner:
         execution = Execution(runner, runner.run_async(event, tenant_id="acme"))
         execution.approve()
         output = execution.output()

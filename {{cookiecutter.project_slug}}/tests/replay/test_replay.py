@@ -74,6 +74,12 @@ def test_completed_steps_do_not_run_again(
 
     assert invocations >= 3  # the start, the answer, the retry
     assert bodies == {
+        #% if cookiecutter.__wait_for_condition
+        "await-readiness": 1,
+        #% endif
+        #% if cookiecutter.__child_context
+        "tell-approvers": 1,
+        #% endif
         "prepare-work": 1,
         "approval submitter": 1,
         **dict.fromkeys(CHECKS, 1),
@@ -142,6 +148,12 @@ def test_the_operations_are_the_ones_that_running_executions_have(
                 ("Step", "approval submitter", []),
             ],
         ),
+        #% if cookiecutter.__wait
+        ("Wait", "cool-down", []),
+        #% endif
+        #% if cookiecutter.__wait_for_condition
+        ("WaitForCondition", "await-readiness", []),
+        #% endif
         (
             "Parallel",
             "run-checks",
@@ -153,6 +165,12 @@ def test_the_operations_are_the_ones_that_running_executions_have(
             [operation_of("MapIteration", f"work-item-{number}") for number in (1, 2)],
         ),
         ("Step", "aggregate-results", []),
+        #% if cookiecutter.__invoke
+        ("ChainedInvoke", "meter-usage", []),
+        #% endif
+        #% if cookiecutter.__child_context
+        ("RunInChildContext", "announce-result", [("Step", "tell-approvers", [])]),
+        #% endif
     ]
 
 

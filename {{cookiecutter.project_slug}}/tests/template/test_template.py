@@ -112,7 +112,11 @@ def test_every_parameter_of_the_function_publishes_a_version(
     }
 
     assert set(re.findall(r"\$\{(\w+)\}", version["Description"]["Fn::Sub"])) == used
-    longest = re.sub(r"\$\{(\w+)\}", "continue", version["Description"]["Fn::Sub"])
+    longest = version["Description"]["Fn::Sub"]
+    for name in used:
+        spec = source["Parameters"][name]
+        values = spec.get("AllowedValues") or [spec.get("MaxValue") or "x" * spec["MaxLength"]]
+        longest = longest.replace("${" + name + "}", max(map(str, values), key=len))
     assert len(longest) <= 256
 
 
@@ -129,7 +133,16 @@ WORKFLOW = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
     "${AWS::StackName}-workflow-" + TENANCY
 )
-KEY_STATEMENTS = {"ReadOwnExecutions", "EncryptAnswers"}  # with a customer managed key only
+ACTING = [
+    "WorkflowRole",
+    "StarterRole",
+    "ReconcilerRole",
+    #% if cookiecutter.__invoke
+    "MeterRole",
+    #% endif
+]
+# With a customer managed key only.
+KEY_STATEMENTS = {"ReadOwnExecutions", "EncryptAnswers", "EncryptObjects"}
 
 
 def statements(policies: list[dict[str, Any]]) -> dict[str, tuple[Any, Any]]:
@@ -154,6 +167,18 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
                 {"Fn::Sub": f"{WORKFLOW}:*"},
             ),
             "AskForApproval": ("sns:Publish", {"Ref": "ApprovalTopic"}),
+            #% if cookiecutter.__child_context
+            "TellOperators": ("sns:Publish", {"Ref": "OperatorTopic"}),
+            #% endif
+            #% if cookiecutter.__invoke
+            "RecordUsage": (
+                "lambda:InvokeFunction",
+                {"Fn::Sub": WORKFLOW.replace("-workflow-", "-meter-")},
+            ),
+            #% endif
+            #% if cookiecutter.fan_out == "yes"
+            "ProcessChunks": ("lambda:InvokeFunction", {"Fn::Sub": f"{WORKFLOW}:*"}),
+            #% endif
             "KeepFailedEvents": (
                 "sqs:SendMessage",
                 {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]},
@@ -174,11 +199,20 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
                 {"Fn::GetAtt": ["LostStatusEvents", "Arn"]},
             ),
         },
+        #% if cookiecutter.__invoke
+        "MeterRole": {},
+        #% endif
         "TenantRole": {
             "OwnPartition": (
                 ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
                 {"Fn::GetAtt": ["TenantTable", "Arn"]},
             ),
+            #% if cookiecutter.fan_out == "yes"
+            "OwnObjects": (
+                ["s3:GetObject", "s3:PutObject"],
+                {"Fn::Sub": "${ObjectBucket.Arn}/tenants/${!aws:PrincipalTag/TenantId}/*"},
+            ),
+            #% endif
         },
         "TenantApproverRole": {
             "OwnApprovals": (
@@ -195,7 +229,7 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
             ),
         },
     }
-    acting = ["WorkflowRole", "StarterRole", "ReconcilerRole"]
+    acting = ACTING
     session = ["sts:AssumeRole", "sts:TagSession"]
     assert {
         name: ([role["Ref"] for role in policy["Roles"]], statements([policy]))
@@ -210,7 +244,7 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
             {"AnswerForOneTenant": (session, {"Fn::GetAtt": ["TenantApproverRole", "Arn"]})},
         ),
         "WriteLogs": (
-            ["WorkflowRole", "StarterRole", "ApproverRole", "ReconcilerRole"],
+            ["WorkflowRole", "StarterRole", "ApproverRole", *ACTING[2:]],
             {
                 "WriteLogs": (
                     ["logs:CreateLogStream", "logs:PutLogEvents"],
@@ -227,6 +261,9 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
         "WorkflowFunction": "TenantRole",
         "StarterFunction": "TenantRole",
         "ReconcilerFunction": "TenantRole",
+        #% if cookiecutter.__invoke
+        "MeterFunction": "TenantRole",
+        #% endif
         "ApproverFunction": "TenantApproverRole",
     }
 
@@ -234,7 +271,7 @@ def test_the_functions_may_do_this_and_nothing_else(transformed: dict[str, Any])
 @pytest.mark.parametrize(
     ("name", "trusted", "on_items"),
     [
-        ("TenantRole", ["WorkflowRole", "StarterRole", "ReconcilerRole"], "OwnPartition"),
+        ("TenantRole", ACTING, "OwnPartition"),
         ("TenantApproverRole", ["ApproverRole"], "OwnApprovals"),
     ],
 )
@@ -257,7 +294,13 @@ def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
         "Null": {"aws:RequestTag/TenantId": "false"},
         "ForAllValues:StringEquals": {"aws:TagKeys": ["TenantId"]},
     }
-    answer_own = {"AnswerOwnExecutions": {"Null": {"aws:PrincipalTag/TenantId": "false"}}}
+    tagged = {"Null": {"aws:PrincipalTag/TenantId": "false"}}
+    others = {
+        #% if cookiecutter.fan_out == "yes"
+        "TenantRole": {"OwnObjects": tagged},
+        #% endif
+        "TenantApproverRole": {"AnswerOwnExecutions": tagged},
+    }
     assert conditions == {
         on_items: {
             "ForAllValues:StringEquals": {
@@ -268,15 +311,15 @@ def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
                 "aws:PrincipalTag/TenantId": "false",
             },
         },
-        **(answer_own if name == "TenantApproverRole" else {}),
+        **others.get(name, {}),
     }
 
 
 def test_nobody_may_do_anything_to_everything(transformed: dict[str, Any]) -> None:
-    others = {  # in the policy of a key, "*" is the key itself
+    others = {  # in the policy of a key, "*" is the key itself; that of a bucket only denies
         name: resource
         for name, resource in transformed["Resources"].items()
-        if resource["Type"] != "AWS::KMS::Key"
+        if resource["Type"] not in {"AWS::KMS::Key", "AWS::S3::BucketPolicy"}
     }
 
     assert not re.search(r'"(Resource|Action|Principal)": (\[[^]]*)?"\*"', json.dumps(others))
@@ -305,6 +348,9 @@ def test_the_environment_is_what_the_settings_read() -> None:
     load(Spy(environment()))
 
     of_the_stack = {"TENANCY", "TENANT_ID", "TENANT_TABLE", "TENANT_ROLE_ARN", "REGISTRY_FILE"}
+    #% if cookiecutter.fan_out == "yes"
+    of_the_stack |= {"BUCKET", "OBJECTS_FOLDER"}
+    #% endif
     assert read == set(environment()) - of_the_stack
 
 

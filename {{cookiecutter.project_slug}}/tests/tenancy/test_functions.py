@@ -149,11 +149,11 @@ class TestStarter:
             (event_of("nobody"), "tenant nobody is unknown"),
             (event_of("../x"), "tenantId is '../x'"),
             ({}, "workflowId is missing"),
-            (event_of("acme", *range(501)), "more than the tenant's tier allows"),
+            (event_of("acme", *range(21)), "more than the tenant's tier allows"),
         ],
     )
     def test_refusals(self, add: Add, lambda_: Lambda, event: Any, reason: str) -> None:
-        add("acme")
+        add("acme", items_per_execution=20)
 
         assert reason in starter.handler(event, None)["reason"]
         assert lambda_.calls == []

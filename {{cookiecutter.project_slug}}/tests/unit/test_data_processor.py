@@ -56,7 +56,7 @@ def test_counts_what_happened() -> None:
     items = generate_work_items(["a", "b", "c", "d"])
     results = [ItemOutcome(result=process_item(item)) for item in items[:3]]
     outcomes = sort_out(list(zip(items, [*results, ItemOutcome(error="x")], strict=True)))
-    assert outcomes.failed == [{"id": "work-item-4", "error": "x"}]
+    assert outcomes.failed_items == [{"id": "work-item-4", "error": "x"}]
 
     metrics = aggregate(outcomes, 2, "s", "f", 1.5)
 

@@ -13,7 +13,13 @@ from workflow.limits import (
     MAX_OPERATIONS,
     fit_output,
     json_size,
+    #% if cookiecutter.fan_out == "yes"
+    max_chunks,
+    #% endif
     max_items,
+    #% if cookiecutter.fan_out == "yes"
+    max_items_of_chunk,
+    #% endif
     operations_at_most,
     require_fit,
     require_room,
@@ -32,18 +38,23 @@ def test_the_largest_request_fits_and_one_more_item_does_not(
     shape = Shape(nesting=nesting, items_per_checkpoint=items_per_checkpoint)
     most = max_items(branches, shape)
 
-    require_room(parse_request(make_event(*[1] * most)), branches, shape)
+    require_room(most, branches, shape)
     assert operations_at_most(most, branches, shape) <= MAX_OPERATIONS
     assert operations_at_most(most + 1, branches, shape) > MAX_OPERATIONS
     with pytest.raises(InvalidInputError, match=f"{most + 1} items.*send at most {most} items"):
-        require_room(parse_request(make_event(*[1] * (most + 1))), branches, shape)
+        require_room(most + 1, branches, shape)
 
 
 def test_every_tier_fits_into_one_execution() -> None:
     shape = load_shape(environment())
+    #% if cookiecutter.fan_out == "yes"
+    chunk_size = int(environment()["CHUNK_SIZE"])
+    most = max_chunks(len(CHECKS), shape) * min(chunk_size, max_items_of_chunk(shape))
+    #% else
+    most = max_items(len(CHECKS), shape)
+    #% endif
 
-    for name, tier in TIERS.items():
-        assert tier["items_per_execution"] <= max_items(len(CHECKS), shape), name
+    assert all(tier["items_per_execution"] <= most for tier in TIERS.values())
 
 
 def test_items_that_do_not_fit_into_a_checkpoint_are_refused() -> None:
@@ -58,7 +69,7 @@ def output_of(succeeded: int, failed: int) -> JsonObject:
     results = [ItemOutcome(result=process_item(item)) for item in items[:succeeded]]
     errors = [ItemOutcome(error="x" * 1_000)] * failed
     outcomes = sort_out(list(zip(items, results + errors, strict=True)))
-    return {"mapResults": {"results": outcomes.succeeded, "failedItems": outcomes.failed}}
+    return {"mapResults": {"results": outcomes.results, "failedItems": outcomes.failed_items}}
 
 
 @pytest.mark.parametrize("failed", [0, 1, 700, 3_000])

@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from ops import cost
-from ops.local import environment
 from tests.execution import Start, make_event
-from workflow.checks import CHECKS
-from workflow.limits import max_items
-from workflow.settings import load_shape
 
 
 @pytest.mark.parametrize(
@@ -32,19 +27,6 @@ def test_fails_before_anything_happens(start: Start, event: Any) -> None:
     assert error == "InvalidInputError"
     assert "\n" not in message
     assert execution.result.get_all_operations() == []
-
-
-def test_fails_before_more_items_are_processed_than_one_execution_can(start: Start) -> None:
-    most = max_items(len(CHECKS), load_shape(environment()))
-    with cost.unlimited_tenant() as registry:
-        event = make_event(*[1] * (most + 1)) | {"tenantId": cost.TENANT}
-        execution = start(event, REGISTRY_FILE=registry)
-        error, message = execution.error()
-
-    assert error == "InvalidInputError"
-    assert f"one execution may have 3000: send at most {most} items" in message
-    # How many there may be is a setting, which the first step reads.
-    assert [operation.name for operation in execution.result.operations] == ["prepare-work"]
 
 
 def test_a_wrong_setting_is_named(start: Start) -> None:
