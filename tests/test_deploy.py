@@ -33,6 +33,8 @@ VARIANTS = {
         "map_max_concurrency": "1",
         "callback_timeout_action": "fail",
         "aws_region": "eu-central-1",
+        "extra_operations": "wait,wait_for_condition,invoke,child_context",
+        "fan_out": "yes",
     },
 }
 
@@ -186,6 +188,8 @@ def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
 
     update_while_one_waits(deployed)
     time_out(deployed)
+    if deployed.project.answers.get("fan_out") == "yes":
+        fan_out(deployed)
     delete(deployed)
 
 
@@ -224,6 +228,38 @@ def time_out(deployed: Deployed) -> None:
     else:
         expected = {"reject": "TIMED_OUT", "continue": "COMPLETED"}[action]
         assert json.loads(result.stdout)["status"] == expected
+
+
+def fan_out(deployed: Deployed) -> None:
+    """A large input in the bucket; what comes of it is there, too, and the usage in the table."""
+    deployed.deploy("ChunkSize=3", "CoolDownSeconds=1", "FanOutWidth=1000")
+    put = deployed.script(
+        "lines = ''.join(f'{n}\\n' for n in range(10)).encode()\n"
+        "bucket = stack.output('ObjectBucketName')\n"
+        "boto3.client('s3').put_object(Bucket=bucket, Key='tenants/acme/in.jsonl', Body=lines)"
+    )
+    assert put.returncode == 0, put.stderr
+    path = deployed.project.path / "event.json"
+    path.write_text(json.dumps({"workflowId": "bulk", "inputData": {"inputRef": "in.jsonl"}}))
+    started = deployed.aws("start", "--tenant", "acme", "--event", str(path))
+    assert started.returncode == 0, started.stdout + started.stderr
+    output = deployed.answered("approve")
+
+    assert output["mapResults"]["succeeded"] == 10
+    assert (output["usageRecorded"], output["announced"]) == (True, True)
+    stored = deployed.script(
+        f"prefix = 'tenants/acme/{output['mapResults']['resultsRef']}'\n"
+        "s3, bucket = boto3.client('s3'), stack.output('ObjectBucketName')\n"
+        "found = s3.list_objects_v2(Bucket=bucket, Prefix=prefix)['Contents']\n"
+        "bodies = [s3.get_object(Bucket=bucket, Key=entry['Key'])['Body'] for entry in found]\n"
+        "rows = boto3.client('dynamodb').scan(TableName=stack.output('TenantTableName'))['Items']\n"
+        "usage = [row for row in rows if row['sk']['S'].startswith('USAGE#')]\n"
+        "owners = {row['pk']['S'] for row in usage}\n"
+        "counted = [int(row['itemsProcessed']['N']) for row in usage]\n"
+        "lines = sum(len(body.read().splitlines()) for body in bodies)\n"
+        "print(json.dumps([len(found), lines, list(owners), max(counted)]))"
+    )
+    assert json.loads(stored.stdout) == [4, 10, ["TENANT#acme"], 10], stored.stderr
 
 
 def delete(deployed: Deployed) -> None:
