@@ -113,7 +113,7 @@ def measure(items: int, branches: int, shape: Shape) -> Usage:
         unlimited_tenant() as registry,
         patch.dict(CHECKS, {f"check-{n}": next(functions) for n in range(branches)}, clear=True),
         patch.dict(os.environ, local.environment() | variables | {"REGISTRY_FILE": registry}),
-        DurableFunctionTestRunner(counted, poll_interval=0.05) as runner,
+        DurableFunctionTestRunner(counted, poll_interval=0.01) as runner,
     ):
         arn = runner.run_async(event, tenant_id=TENANT)
         callback_id = runner.wait_for_callback(arn, name=f"{CALLBACK_NAME} create callback id")
