@@ -150,7 +150,7 @@ def measure(items: int, branches: int, shape: Shape) -> Usage:
         TemporaryDirectory() as folder,
         patch.dict(CHECKS, {f"check-{n}": next(functions) for n in range(branches)}, clear=True),
         patch.dict(os.environ, local.environment() | variables | unlimited_tenant(Path(folder))),
-        local.runner(counted, poll_interval=0.05) as runner,
+        local.runner(counted, poll_interval=0.01) as runner,
     ):
         event = json.dumps(
             {"workflowId": "cost", "tenantId": TENANT, "inputData": input_data(items)}

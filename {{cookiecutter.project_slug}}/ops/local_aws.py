@@ -26,6 +26,9 @@ ROOT = Path(__file__).parent.parent
 STATE = ROOT / ".local-aws"
 BUILT = ROOT / ".aws-sam" / "build"
 START_SECONDS = 30
+IDENTITY_SECONDS = 2
+"""How long whoever is at the port may take to say whose it is."""
+
 NOT_UP = "the local AWS is not up: make local-up"
 
 
@@ -276,7 +279,7 @@ def is_ours(process: dict[str, Any]) -> bool:
         return False
     url = f"http://{emulator.HOST}:{process['port'] + 1}{emulator.IDENTITY}"
     try:
-        said = urllib3.request("GET", url, timeout=2, retries=False).data
+        said = urllib3.request("GET", url, timeout=IDENTITY_SECONDS, retries=False).data
     except urllib3.exceptions.HTTPError:
         return False
     return bool(said == process["identity"].encode())

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from aws_durable_execution_sdk_python import durable_execution, state
 from aws_durable_execution_sdk_python_testing import DurableFunctionTestRunner
+from aws_durable_execution_sdk_python_testing.executor import Executor
 
 from ops import local
 from tests.execution import Execution, FailItems, Start
@@ -24,10 +25,16 @@ LOCAL_HANDLER = durable_execution(local.handler, plugins=PLUGINS)
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _end_invocations_at_once() -> Iterator[None]:
-    """Each invocation of the SDK waits up to 100 ms for a thread to see that it should stop."""
+def _do_not_wait_between_invocations() -> Iterator[None]:
+    """There is nothing to see in these waits.
+
+    Each invocation of the SDK waits up to 100 ms for a thread to see that it should stop. After one
+    that has failed the runner waits five seconds, as Lambda waits; so it does when a retry becomes
+    due in the moment in which an invocation suspends.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(state, "_STOP_SIGNAL_POLL_SECONDS", 0.005)
+        patch.setattr(Executor, "RETRY_BACKOFF_SECONDS", 0)
         yield
 
 
@@ -51,7 +58,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     ) -> Execution:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        runner = local.runner(handler, poll_interval=0.02)
+        runner = local.runner(handler, poll_interval=0.005)
         runners.append(runner)
         tenant_id = event.get("tenantId") if isinstance(event, dict) else None
         return Execution(runner, runner.run_async(json.dumps(event), tenant_id=tenant_id))

@@ -20,6 +20,7 @@ def _nothing_is_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Iterator[None]:
     monkeypatch.setattr(local_aws, "STATE", tmp_path)
+    monkeypatch.setattr(local_aws, "IDENTITY_SECONDS", 0.5)
     with patch.dict(os.environ, ENV=next(iter(stack.sections()))):
         yield
     assert "Traceback" not in capsys.readouterr().err
@@ -99,7 +100,7 @@ def ours() -> Iterator[None]:
     """A front that says it is ours, and does nothing else."""
     front = emulator.Front("http://127.0.0.1:9", "http://127.0.0.1:9", "us-east-1", "ours")
     server = make_server("127.0.0.1", 0, front)
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     local_aws.write("process", {"pid": 1, "port": server.server_port - 1, "identity": "ours"})
     yield

@@ -6,11 +6,12 @@ import io
 import json
 import os
 import re
-import time
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
+from aws_durable_execution_sdk_python.plugin import InvocationEndInfo, InvocationStatus
 
 from ops import local, run
 from ops.local import environment
@@ -84,11 +85,19 @@ def test_the_person_is_too_late(
     variables = environment() | {"CALLBACK_TIMEOUT": "1s", "CALLBACK_TIMEOUT_ACTION": "reject"}
     monkeypatch.setattr(local, "environment", lambda: variables)
 
+    over, on_invocation_end = Event(), run.Progress.on_invocation_end
+
+    def note(progress: run.Progress, info: InvocationEndInfo) -> None:
+        if info.status is not InvocationStatus.PENDING:
+            over.set()
+        on_invocation_end(progress, info)
+
     class Slow(Terminal):
         def readline(self, *arguments: Any) -> Any:
-            time.sleep(1.5)
+            assert over.wait(20)
             return super().readline(*arguments)
 
+    monkeypatch.setattr(run.Progress, "on_invocation_end", note)
     monkeypatch.setattr("sys.stdin", Slow("y\n"))
 
     assert run.main([]) == 1

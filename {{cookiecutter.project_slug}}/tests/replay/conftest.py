@@ -1,4 +1,4 @@
-"""Fixtures: count what the bodies of the steps do, and do not wait for a crashed invocation."""
+"""Fixtures: count what the bodies of the steps do."""
 
 from __future__ import annotations
 
@@ -9,19 +9,12 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from aws_durable_execution_sdk_python_testing.executor import Executor
 
 from workflow import data_processor, steps
 #% if cookiecutter.__child_context
 from workflow.announcement import tell
 #% endif
 from workflow.checks import CHECKS
-
-
-@pytest.fixture(autouse=True)
-def _retry_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lambda waits before it runs a crashed invocation again; there is nothing to see in that."""
-    monkeypatch.setattr(Executor, "RETRY_BACKOFF_SECONDS", 0)
 
 
 @pytest.fixture

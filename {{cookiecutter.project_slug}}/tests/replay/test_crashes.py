@@ -161,7 +161,7 @@ def test_an_invocation_that_times_out_in_the_middle_of_the_map(
 
     monkeypatch.setattr(data_processor, "process_item", slow_once)
     event = json.dumps(make_event("a", "slow", "b"))
-    with local.runner(LOCAL_HANDLER, poll_interval=0.02, invocation_timeout=1) as runner:
+    with local.runner(LOCAL_HANDLER, poll_interval=0.005, invocation_timeout=1) as runner:
         execution = Execution(runner, runner.run_async(event, tenant_id="acme"))
         execution.approve()
         output = execution.output()

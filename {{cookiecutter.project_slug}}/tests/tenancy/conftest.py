@@ -24,7 +24,7 @@ EVERYTHING_ELSE = "http://127.0.0.1:9"  # nothing listens there
 def aws() -> Iterator[str]:
     """The address of the server; one request at a time, which makes its transactions atomic."""
     server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
-    thread = Thread(target=server.serve_forever)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
@@ -52,7 +52,6 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         monkeypatch.setenv(name, value)
     credentials._client.cache_clear()
     credentials._credentials.cache_clear()
-    credentials._session.cache_clear()
     starter._lambda.cache_clear()
     reconciler._client.cache_clear()
     client = boto3.client("dynamodb")

@@ -72,7 +72,7 @@ def test_nothing_happens_for_a_tenant_that_is_in_doubt(
         return run_workflow(event, context, stack)
 
     start(make_event("a")).callback_id()  # sets the environment
-    with DurableFunctionTestRunner(durable_execution(handler), poll_interval=0.02) as runner:
+    with DurableFunctionTestRunner(durable_execution(handler), poll_interval=0.005) as runner:
         arn = runner.run_async(
             '{"workflowId": "wf-1", "tenantId": "acme", "inputData": {"items": []}}',
             tenant_id=invocation,
@@ -158,7 +158,7 @@ def test_an_invoke_carries_the_tenant(tenant_id: str | None) -> None:
     def parent(event: Any, context: DurableContext) -> Any:
         return invoke(context, "acme", "child", event, "call-child")
 
-    with DurableFunctionTestRunner(durable_execution(parent), poll_interval=0.02) as runner:
+    with DurableFunctionTestRunner(durable_execution(parent), poll_interval=0.005) as runner:
         runner.register_function("child", child)
         result = runner.run('{"tenantId": "forged"}', tenant_id=tenant_id)
 
