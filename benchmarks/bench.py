@@ -47,7 +47,7 @@ def render(work: Path) -> None:
 
 def green(work: Path) -> None:
     """From nothing to green tests, with packages in uv's cache; and the tests alone."""
-    steps = [*setup(work), ([str(python(work)), "-m", "pytest", "-q"], project(work))]
+    steps = [*setup(work), ([str(python(work)), "-m", "pytest", "-q", "-n", "auto"], project(work))]
     seconds: list[list[float]] = []
     for _ in range(4):  # the first one fills the cache
         shutil.rmtree(project(work), ignore_errors=True)
@@ -65,6 +65,11 @@ def replay(work: Path) -> None:
 def operations(work: Path) -> None:
     """What an execution is billed for, against the workflow that this one follows."""
     in_project(work, "operations.py")
+
+
+def fan_out(work: Path) -> None:
+    """What an input is billed for that is processed in chunks."""
+    in_project(work / "fan-out", "fan_out.py", "fan_out=yes")
 
 
 def artefacts(work: Path) -> None:
@@ -92,19 +97,19 @@ def artefacts(work: Path) -> None:
     row("import of the artefact and the client, against hello", ratio(*commands))
 
 
-def rendering(folder: Path) -> list[str]:
+def rendering(folder: Path, *answers: str) -> list[str]:
     """The command that renders into a folder."""
     options = ("--no-input", "--overwrite-if-exists", "--output-dir", str(folder))
-    return [sys.executable, "-m", "cookiecutter", str(ROOT), *options]
+    return [sys.executable, "-m", "cookiecutter", str(ROOT), *options, *answers]
 
 
-def setup(work: Path) -> list[tuple[list[str], Path]]:
+def setup(work: Path, *answers: str) -> list[tuple[list[str], Path]]:
     """The commands, and where they run, until the tests of a rendered project can start."""
     uv = find_uv_bin()
     venv = ("--python", str(PYTHON), str(work / "venv"))
     install = ("--python", str(python(work)), "-r", "src/requirements.txt", "--group", "dev")
     return [
-        (rendering(work / "fresh"), work),
+        (rendering(work / "fresh", *answers), work),
         ([uv, "venv", "--quiet", "--clear", *venv], work),
         ([uv, "pip", "install", "--quiet", *install], project(work)),
     ]
@@ -120,10 +125,11 @@ def python(work: Path) -> Path:
     return work / "venv" / "bin" / "python"
 
 
-def in_project(work: Path, script: str) -> None:
+def in_project(work: Path, script: str, *answers: str) -> None:
     """Rows of a script that imports a rendered project."""
     if not python(work).exists():
-        for command, cwd in setup(work):
+        work.mkdir(exist_ok=True)
+        for command, cwd in setup(work, *answers):
             timed(command, cwd)
     run = subprocess.run(
         [str(python(work)), str(ROOT / "benchmarks" / script)],
@@ -170,10 +176,10 @@ median: Callable[..., float] = statistics.median
 
 def row(name: str, value: float) -> None:
     """One line of the table."""
-    print(f"| {name} | {value:.2f} |", flush=True)
+    print(f"| {name} | {value:.4g} |", flush=True)
 
 
-MEASURES = {each.__name__: each for each in (render, green, artefacts, replay, operations)}
+MEASURES = {each.__name__: each for each in (render, green, artefacts, replay, operations, fan_out)}
 
 if __name__ == "__main__":
     main()

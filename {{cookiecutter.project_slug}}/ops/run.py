@@ -50,16 +50,28 @@ class Progress(DurableInstrumentationPlugin):
     def __init__(self) -> None:
         self.invocations: SimpleQueue[InvocationStatus] = SimpleQueue()
         self.invocation_count = 0
+        #% if cookiecutter.fan_out == "yes"
+        self._execution_arn: str | None = None
+        #% endif
+        self._said: set[str | None] = set()
 
-    def create_plugin(self, info: InvocationStartInfo, /) -> Progress:
+    def create_plugin(self, info: InvocationStartInfo, /) -> DurableInstrumentationPlugin:
         """Called by the SDK when an invocation starts."""
+        #% if cookiecutter.fan_out == "yes"
+        self._execution_arn = self._execution_arn or info.execution_arn
+        if info.execution_arn != self._execution_arn:
+            return DurableInstrumentationPlugin()  # a chunk's execution says nothing
+        #% else
         del info
+        #% endif
         self.invocation_count += 1
         return self
 
     def on_operation_end(self, info: OperationEndInfo) -> None:
-        """Print the operation; the step of a branch or an item speaks for it."""
-        if info.sub_type not in {"ParallelBranch", "MapIteration"}:
+        """Print the operation, once; the step of a branch or an item speaks for it."""
+        is_new = info.operation_id not in self._said
+        self._said.add(info.operation_id)
+        if is_new and info.sub_type not in {"ParallelBranch", "MapIteration"}:
             say(f"  {info.status.value.lower():<10} {info.name}")
 
     def on_invocation_end(self, info: InvocationEndInfo) -> None:
@@ -143,7 +155,7 @@ def report(result: DurableFunctionTestResult, invocation_count: int) -> int:
     """Print the table of operations and the result; return the exit status."""
     rows = [row for operation in result.operations for row in table_rows(operation)]
     if rows:
-        say(f"\n{'operation':<36} {'type':<9} {'status':<10} {'attempts':>8} {'seconds':>8}")
+        say(f"\n{'operation':<36} {'type':<14} {'status':<10} {'attempts':>8} {'seconds':>8}")
         say("\n".join(rows))
     say(f"{len(rows)} durable operations in {invocation_count} invocations")
     if result.result is None:
@@ -161,7 +173,7 @@ def table_rows(operation: Operation, depth: int = 0) -> Iterator[str]:
     seconds = f"{(end - start).total_seconds():.3f}" if start and end else "-"
     attempts = operation.attempt if isinstance(operation, StepOperation) else "-"
     yield (
-        f"{'  ' * depth + (operation.name or ''):<36} {operation.operation_type.value:<9} "
+        f"{'  ' * depth + (operation.name or ''):<36} {operation.operation_type.value:<14} "
         f"{operation.status.value:<10} {attempts:>8} {seconds:>8}"
     )
     for child in getattr(operation, "child_operations", []):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ops import cost
 from workflow import limits
+from workflow.checks import CHECKS
 from workflow.settings import Shape
 
 FLAT = Shape(nesting="FLAT", items_per_checkpoint=1)
@@ -26,6 +29,13 @@ def test_an_item_more_is_an_operation_and_some_bytes_more() -> None:
 
     assert many.billed - few.billed == 10
     assert 10 * 100 < many.written_bytes - few.written_bytes < 10 * 2_000
+
+
+@pytest.mark.parametrize("shape", [FLAT, NESTED, BULK])
+def test_the_readme_says_what_a_hundred_items_take(shape: Shape) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+    assert f"| {cost.measure(100, len(CHECKS), shape).billed} |" in readme
 
 
 def test_the_report_says_what_a_thousand_cost(capsys: pytest.CaptureFixture[str]) -> None:
