@@ -63,7 +63,7 @@ def test_what_chunks_take_is_what_the_limits_say(shape: Shape) -> None:
 
 
 def test_ten_thousand_items_are_an_operation_each_and_little_more() -> None:
-    usage = cost.measure(10_000, 3, FLAT)
+    usage = cost.project(10_000, 3, FLAT)
 
     assert 1 < usage.billed / 10_000 <= 1.01
 
