@@ -321,6 +321,8 @@ OPTIONAL = [
     encrypt("GenerateDataKey", DENIED, "WorkflowRole"),
     encrypt("GenerateDataKey", DENIED, "TenantApproverRole"),
     encrypt("ScheduleKeyDeletion", DENIED),
+    # Not past S3.
+    Request("TenantRole", "kms:Decrypt", KEY, DENIED, {"aws:PrincipalTag/TenantId": "acme"}),
     # The workflow invokes its own versions and the meter; nobody else invokes more than before.
     *(
         Request("WorkflowRole", "lambda:InvokeFunction", function, expected)
