@@ -232,15 +232,16 @@ def time_out(deployed: Deployed) -> None:
 
 def fan_out(deployed: Deployed) -> None:
     """A large input in the bucket; what comes of it is there, too, and the usage in the table."""
-    deployed.deploy("ChunkSize=3", "CoolDownSeconds=1", "FanOutWidth=1000")
+    deployed.deploy("ChunkSize=3", "CoolDownSeconds=1")
     put = deployed.script(
         "lines = ''.join(f'{n}\\n' for n in range(10)).encode()\n"
         "bucket = stack.output('ObjectBucketName')\n"
         "boto3.client('s3').put_object(Bucket=bucket, Key='tenants/acme/in.jsonl', Body=lines)"
     )
     assert put.returncode == 0, put.stderr
+    event = {"workflowId": "b", "inputData": {"inputRef": "in.jsonl"}, "requestKey": "monday"}
     path = deployed.project.path / "event.json"
-    path.write_text(json.dumps({"workflowId": "bulk", "inputData": {"inputRef": "in.jsonl"}}))
+    path.write_text(json.dumps(event))
     started = deployed.aws("start", "--tenant", "acme", "--event", str(path))
     assert started.returncode == 0, started.stdout + started.stderr
     output = deployed.answered("approve")

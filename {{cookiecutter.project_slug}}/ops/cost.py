@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--branches is {options.branches}, expected 1 to 100")
     shape = Shape(nesting=options.nesting, items_per_checkpoint=options.items_per_checkpoint)
     #% if cookiecutter.fan_out == "yes"
-    size = min(chunk_size(), limits.max_items_of_chunk(shape))
+    size = chunk_size(options.branches, shape)
     most = limits.max_chunks(options.branches, shape) * size
     #% else
     most = limits.max_items(options.branches, shape)
@@ -142,19 +142,22 @@ def measure(items: int, branches: int, shape: Shape) -> Usage:
         "NESTING": shape["nesting"],
         "ITEMS_PER_CHECKPOINT": str(shape["items_per_checkpoint"]),
         #% if cookiecutter.fan_out == "yes"
-        "FAN_OUT_WIDTH": "1000",  # the local runner stalls now and then when it has to wait
+        "FAN_OUT_WIDTH": "100",  # the local runner stalls now and then when it has to wait
         #% endif
     }
     answer = b'{"decision": "APPROVED"}'
+    input_data: dict[str, Any] = {"items": [ITEM] * items}
     with (
         TemporaryDirectory() as folder,
         patch.dict(CHECKS, {f"check-{n}": next(functions) for n in range(branches)}, clear=True),
         patch.dict(os.environ, local.environment() | variables | unlimited_tenant(Path(folder))),
         local.runner(counted, poll_interval=0.01) as runner,
     ):
-        event = json.dumps(
-            {"workflowId": "cost", "tenantId": TENANT, "inputData": input_data(items)}
-        )
+        #% if cookiecutter.fan_out == "yes"
+        if items > chunk_size(branches, shape):
+            input_data = {"inputRef": put_input(Path(folder), items)}
+        #% endif
+        event = json.dumps({"workflowId": "cost", "tenantId": TENANT, "inputData": input_data})
         arn = runner.run_async(event, tenant_id=TENANT)
         callback_id = runner.wait_for_callback(arn, name=f"{CALLBACK_NAME} create callback id")
         runner.send_callback_success(callback_id, answer)
@@ -163,27 +166,23 @@ def measure(items: int, branches: int, shape: Shape) -> Usage:
     return usage
 
 
-def input_data(items: int) -> dict[str, Any]:
-    """The input with so many items, all alike."""
-    #% if cookiecutter.fan_out == "yes"
-    if items > chunk_size():
-        path = Path(os.environ["OBJECTS_FOLDER"], "tenants", TENANT, "items.jsonl")
-        path.parent.mkdir(parents=True)
-        path.write_text(f"{json.dumps(ITEM)}\n" * items, encoding="utf-8")
-        return {"inputRef": path.name}
-    #% endif
-    return {"items": [ITEM] * items}
-
-
 #% if cookiecutter.fan_out == "yes"
-def chunk_size() -> int:
+def put_input(folder: Path, items: int) -> str:
+    """Write so many items, all alike, where the workflow reads them; return the reference."""
+    path = folder / "tenants" / TENANT / "items.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text(f"{json.dumps(ITEM)}\n" * items, encoding="utf-8")
+    return path.name
+
+
+def chunk_size(branches: int, shape: Shape) -> int:
     """Items that the template has an execution process itself."""
-    return int(local.environment()["CHUNK_SIZE"])
+    return limits.chunk_size(int(local.environment()["CHUNK_SIZE"]), branches, shape)
 
 
 def project(items: int, branches: int, shape: Shape) -> Usage:
     """What more items take than can be run here: computed, the bytes from a run with two chunks."""
-    size = min(chunk_size(), limits.max_items_of_chunk(shape))
+    size = chunk_size(branches, shape)
     chunks = [min(size, items - first) for first in range(0, items, size)]
     measured = measure(2 * size, branches, shape)
     return Usage(
@@ -196,7 +195,12 @@ def project(items: int, branches: int, shape: Shape) -> Usage:
 #% endif
 def unlimited_tenant(folder: Path) -> dict[str, str]:
     """The environment with a registry whose tenant may have as many items as there can be."""
-    limits_of_tenant = {"items_per_execution": 1_000_000_000}
+    limits_of_tenant = {
+        "items_per_execution": 1_000_000_000,
+        #% if cookiecutter.fan_out == "yes"
+        "fan_out_width": 100,
+        #% endif
+    }
     tenant = {"status": "ACTIVE", "tier": "premium", "overrides": limits_of_tenant}
     path = folder / "tenants.json"
     path.write_text(json.dumps({TENANT: tenant}), encoding="utf-8")

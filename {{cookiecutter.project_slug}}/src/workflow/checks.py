@@ -2,12 +2,12 @@
 
 A check is a function from the work items, which it can go through once, to a small JSON object.
 Add one by writing the function and naming it in ``CHECKS``; the name is part of the execution's
-history.
+history. There may be many items: keep a total, or a few of them, and never all.
 """
 
 from __future__ import annotations
 
-#% if cookiecutter.parallel_branch_count | int >= 6
+#% if cookiecutter.parallel_branch_count | int >= 2
 import hashlib
 #% endif
 #% if cookiecutter.parallel_branch_count | int >= 7
@@ -40,18 +40,36 @@ def summarize_types(items: Iterable[WorkItem]) -> JsonObject:
 
 
 #% if cookiecutter.parallel_branch_count | int >= 2
+NAMED = 100
+"""Items that the result of a check names; it has the number of all."""
+
+
+def _named(ids: Iterable[str]) -> JsonObject:
+    count, first = 0, list[str]()
+    for item_id in ids:
+        count += 1
+        if len(first) < NAMED:
+            first.append(item_id)
+    return {"count": count, "items": first}
+
+
 def find_duplicates(items: Iterable[WorkItem]) -> JsonObject:
-    """Group the items that have the same content.
+    """Name the items that have the same content as one before them.
 
     >>> a = WorkItem(id="w-1", data={"x": 1, "y": 2}, priority=1, status="pending")
     >>> b = WorkItem(id="w-2", data={"y": 2, "x": 1}, priority=2, status="pending")
     >>> find_duplicates([a, b])
-    {'groups': [['w-1', 'w-2']]}
+    {'count': 1, 'items': ['w-2']}
     """
-    ids_by_content: dict[bytes, list[str]] = {}
-    for item in items:
-        ids_by_content.setdefault(canonical_json(item["data"]), []).append(item["id"])
-    return {"groups": [ids for ids in ids_by_content.values() if len(ids) > 1]}
+    seen: set[bytes] = set()
+
+    def is_known(item: WorkItem) -> bool:
+        digest = hashlib.blake2b(canonical_json(item["data"]), digest_size=16).digest()
+        known = digest in seen
+        seen.add(digest)
+        return known
+
+    return _named(item["id"] for item in items if is_known(item))
 
 
 #% endif
@@ -62,13 +80,13 @@ def measure_sizes(items: Iterable[WorkItem]) -> JsonObject:
     >>> measure_sizes([WorkItem(id="w-1", data="abc", priority=1, status="pending")])
     {'totalBytes': 5, 'largestBytes': 5, 'largestItem': 'w-1'}
     """
-    sizes = {item["id"]: len(canonical_json(item["data"])) for item in items}
-    largest = max(sizes, key=lambda item_id: sizes[item_id], default=None)
-    return {
-        "totalBytes": sum(sizes.values()),
-        "largestBytes": max(sizes.values(), default=0),
-        "largestItem": largest,
-    }
+    total, largest, largest_item = 0, 0, None
+    for item in items:
+        size = len(canonical_json(item["data"]))
+        total += size
+        if size > largest:
+            largest, largest_item = size, item["id"]
+    return {"totalBytes": total, "largestBytes": largest, "largestItem": largest_item}
 
 
 #% endif
@@ -89,9 +107,9 @@ def find_empty_items(items: Iterable[WorkItem]) -> JsonObject:
     """Name the items without content: null, blank text, an empty list or object.
 
     >>> find_empty_items([WorkItem(id="w-1", data="  ", priority=1, status="pending")])
-    {'items': ['w-1']}
+    {'count': 1, 'items': ['w-1']}
     """
-    return {"items": [item["id"] for item in items if is_empty(item["data"])]}
+    return _named(item["id"] for item in items if is_empty(item["data"]))
 
 
 #% endif
@@ -101,10 +119,12 @@ def fingerprint_content(items: Iterable[WorkItem]) -> JsonObject:
 
     >>> item = WorkItem(id="w-1", data="a", priority=1, status="pending")
     >>> fingerprint_content([item])["sha256"][:12]
-    '0eb5b8d6f81b'
+    'ee195db0cd14'
     """
-    content = canonical_json([item["data"] for item in items])
-    return {"sha256": hashlib.sha256(content).hexdigest()}
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(canonical_json(item["data"]) + b"\n")
+    return {"sha256": digest.hexdigest()}
 
 
 #% endif
@@ -117,9 +137,9 @@ def find_email_addresses(items: Iterable[WorkItem]) -> JsonObject:
 
     >>> item = WorkItem(id="w-1", data={"to": "ada@example.com"}, priority=1, status="pending")
     >>> find_email_addresses([item])
-    {'items': ['w-1']}
+    {'count': 1, 'items': ['w-1']}
     """
-    return {"items": [item["id"] for item in items if _EMAIL.search(canonical_json(item["data"]))]}
+    return _named(item["id"] for item in items if _EMAIL.search(canonical_json(item["data"])))
 
 
 #% endif
@@ -129,19 +149,17 @@ def find_control_characters(items: Iterable[WorkItem]) -> JsonObject:
 
     >>> item = WorkItem(id="w-1", data="a\x00b", priority=1, status="pending")
     >>> find_control_characters([item])
-    {'items': ['w-1']}
+    {'count': 1, 'items': ['w-1']}
     """
 
     def is_unprintable(character: str) -> bool:
         return unicodedata.category(character) in {"Cc", "Cs"} and character not in "\t\n\r"
 
-    return {
-        "items": [
-            item["id"]
-            for item in items
-            if isinstance(item["data"], str) and any(map(is_unprintable, item["data"]))
-        ]
-    }
+    return _named(
+        item["id"]
+        for item in items
+        if isinstance(item["data"], str) and any(map(is_unprintable, item["data"]))
+    )
 
 
 #% endif
@@ -160,9 +178,9 @@ def measure_depth(items: Iterable[WorkItem]) -> JsonObject:
             return 1 + max(map(depth, data), default=0)
         return 0
 
-    depths = {item["id"]: depth(item["data"]) for item in items}
-    deepest = max(depths, key=lambda item_id: depths[item_id], default=None)
-    return {"depth": max(depths.values(), default=0), "deepestItem": deepest}
+    depths = ((depth(item["data"]), item["id"]) for item in items)
+    deepest, item_id = max(depths, key=lambda pair: pair[0], default=(0, None))
+    return {"depth": deepest, "deepestItem": item_id}
 
 
 #% endif
@@ -173,12 +191,14 @@ def summarize_numbers(items: Iterable[WorkItem]) -> JsonObject:
     >>> summarize_numbers([WorkItem(id="w-1", data=2, priority=1, status="pending")])
     {'count': 1, 'min': 2, 'max': 2}
     """
-    numbers = [item["data"] for item in items if json_type(item["data"]) == "number"]
-    return {
-        "count": len(numbers),
-        "min": min(numbers, default=None),
-        "max": max(numbers, default=None),
-    }
+    count, least, most = 0, None, None
+    for item in items:
+        number = item["data"]
+        if json_type(number) == "number":
+            count += 1
+            least = number if least is None else min(least, number)
+            most = number if most is None else max(most, number)
+    return {"count": count, "min": least, "max": most}
 
 
 #% endif

@@ -7,13 +7,10 @@ import json
 from typing import Any
 
 from workflow.models import (
-    FailedItem,
     ItemError,
-    ItemOutcome,
     ItemOutcomes,
     ItemResult,
     Metrics,
-    ProcessedItem,
     WorkItem,
     json_type,
 )
@@ -90,26 +87,6 @@ def aggregate(
         startedAt=started_at,
         finishedAt=finished_at,
         durationSeconds=duration_seconds,
-    )
-
-
-def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
-    """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
-    failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
-    longest = min(500, 100_000 // max(1, len(failures)))
-    results = [
-        ProcessedItem(id=item["id"], **outcome["result"])
-        for item, outcome in outcomes
-        if "result" in outcome
-    ]
-    failed_items = [
-        FailedItem(id=item["id"], error=outcome["error"][:longest]) for item, outcome in failures
-    ]
-    return ItemOutcomes(
-        succeeded=len(results),
-        failed=len(failed_items),
-        results=results,
-        failed_items=failed_items,
     )
 
 

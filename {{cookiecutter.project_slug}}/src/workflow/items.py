@@ -8,8 +8,15 @@ from aws_durable_execution_sdk_python import BatchResult, DurableContext
 from aws_durable_execution_sdk_python.concurrency.models import BatchItem, CompletionReason
 from aws_durable_execution_sdk_python.config import BatchItemStatus
 
-from workflow import data_processor, policies, steps
-from workflow.models import ItemOutcome, ItemOutcomes, TooManyItemsFailedError, WorkItem
+from workflow import data_processor, limits, policies, steps
+from workflow.models import (
+    FailedItem,
+    ItemOutcome,
+    ItemOutcomes,
+    ProcessedItem,
+    TooManyItemsFailedError,
+    WorkItem,
+)
 from workflow.settings import Settings
 
 
@@ -25,7 +32,7 @@ def process_items(
     results: BatchResult[list[ItemOutcome]] = context.map(
         batches, _process_batch, name="process-items", config=policies.items(settings)
     )
-    outcomes = data_processor.sort_out(
+    outcomes = sort_out(
         [
             pair
             for entry in results.all
@@ -45,6 +52,28 @@ def process_items(
     return outcomes
 
 
+def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
+    """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
+    failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
+    named = failures[: limits.MAX_FAILURES_NAMED]
+    longest = limits.share_of_errors(len(named))
+    results = [
+        ProcessedItem(id=item["id"], **outcome["result"])
+        for item, outcome in outcomes
+        if "result" in outcome
+    ]
+    failed_items = [
+        FailedItem(id=item["id"], error=limits.shorten(outcome["error"], longest))
+        for item, outcome in named
+    ]
+    return ItemOutcomes(
+        succeeded=len(results),
+        failed=len(failures),
+        results=results,
+        failed_items=failed_items,
+    )
+
+
 def require_tolerable(outcomes: ItemOutcomes, settings: Settings) -> None:
     """Judge by the items when all are done.
 
@@ -61,6 +90,10 @@ def too_many_failed(
 ) -> TooManyItemsFailedError:
     """The error that names the first of them."""
     reasons = "; ".join(f"{item['id']}: {item['error']}" for item in outcomes.failed_items[:10])
+    #% if cookiecutter.fan_out == "yes"
+    if outcomes.results_ref:
+        unfinished = f"what came of each is in {outcomes.results_ref}: "
+    #% endif
     return TooManyItemsFailedError(
         f"{outcomes.failed} of {items} items failed, "
         f"{settings['tolerated_item_failure_percentage']} % tolerated, {unfinished}{reasons}"

@@ -34,8 +34,14 @@ SendDurableExecutionCallbackSuccess, 256 KB, read 2026-11-22; newer service mode
 smaller number is safe with both). The difference leaves room for what is written around the value.
 """
 
-MAX_ERROR_CHARACTERS = 1_000
-"""Characters of an error message: it is checkpointed with the step, its item and the batch."""
+MAX_ERROR_BYTES = 1_000
+"""Bytes of JSON of an error message: it is checkpointed with the step, its item and the batch."""
+
+MAX_FAILURES_NAMED = 1_000
+"""Failed items that an output names; it has the number of all."""
+
+STEPS_OF_AN_ITEM = 1
+"""Steps in which ``items.py`` processes the items of a checkpoint."""
 
 
 #% if cookiecutter.__wait_for_condition
@@ -91,25 +97,27 @@ counts against the limit, so it is counted here.
 
 def operations_needed(item_count: int, branch_count: int, shape: Shape) -> int:
     """Durable operations of an approved execution without retries, itself included."""
-    steps = branch_count + _checkpoints(item_count, shape)
-    return _sum(OPERATIONS, 0) + steps * _operations_of_a_step(shape, 1)
+    of_items = _checkpoints(item_count, shape) * _operations_of(STEPS_OF_AN_ITEM, shape, 1)
+    return _sum(OPERATIONS, 0) + branch_count * _operations_of(1, shape, 1) + of_items
 
 
 def operations_at_most(item_count: int, branch_count: int, shape: Shape) -> int:
     """Durable operations if every step that is retried needs all its attempts."""
-    steps = branch_count + _checkpoints(item_count, shape)
-    return _sum(OPERATIONS, 1) + steps * _operations_of_a_step(shape, MAX_ATTEMPTS)
+    of_items = _checkpoints(item_count, shape) * _operations_of_items(shape)
+    return _sum(OPERATIONS, 1) + branch_count * _operations_of(1, shape, MAX_ATTEMPTS) + of_items
 
 
 def max_items(branch_count: int, shape: Shape) -> int:
     """The largest number of items that one execution can process, whatever has to be retried."""
-    return _max_items(operations_at_most(0, branch_count, shape), shape)
+    others = operations_at_most(0, branch_count, shape)
+    checkpoints = (MAX_OPERATIONS - others) // _operations_of_items(shape)
+    return checkpoints * shape["items_per_checkpoint"]
 
 
 #% if cookiecutter.fan_out == "yes"
-def max_items_of_chunk(shape: Shape) -> int:
-    """The largest number of items that an execution of a chunk can process."""
-    return _max_items(_sum(CHUNK_OPERATIONS, 1), shape)
+def chunk_size(wanted: int, branch_count: int, shape: Shape) -> int:
+    """How many items one execution processes itself, or as a chunk: as many as fit."""
+    return min(wanted, max_items(branch_count, shape))
 
 
 def max_chunks(branch_count: int, shape: Shape) -> int:
@@ -126,21 +134,22 @@ def chunked_operations_needed(chunk_items: list[int], branch_count: int, shape: 
         shape: of all executions.
     """
     of_chunks = sum(
-        _sum(CHUNK_OPERATIONS, 0) + _checkpoints(count, shape) * _operations_of_a_step(shape, 1)
+        _sum(CHUNK_OPERATIONS, 0)
+        + _checkpoints(count, shape) * _operations_of(STEPS_OF_AN_ITEM, shape, 1)
         for count in chunk_items
     )
     return operations_needed(0, branch_count, shape) + len(chunk_items) + of_chunks
 
 
 #% endif
-def _max_items(other_operations: int, shape: Shape) -> int:
-    checkpoints = (MAX_OPERATIONS - other_operations) // _operations_of_a_step(shape, MAX_ATTEMPTS)
-    return checkpoints * shape["items_per_checkpoint"]
+def _operations_of_items(shape: Shape) -> int:
+    """Those of one checkpoint of items, at most."""
+    return _operations_of(STEPS_OF_AN_ITEM, shape, MAX_ATTEMPTS)
 
 
-def _operations_of_a_step(shape: Shape, attempts: int) -> int:
-    """A branch, or a checkpoint of items: a step; nested, a step in a context."""
-    return attempts + (1 if shape["nesting"] == "NESTED" else 0)
+def _operations_of(steps: int, shape: Shape, attempts: int) -> int:
+    """Those of a branch, or of a checkpoint of items: its steps; nested, in a context."""
+    return steps * attempts + (1 if shape["nesting"] == "NESTED" else 0)
 
 
 def _checkpoints(item_count: int, shape: Shape) -> int:
@@ -183,9 +192,7 @@ def require_items(count: int, most: int, reason: str) -> None:
         InvalidInputError: with the reason for the limit.
     """
     if count > most:
-        raise InvalidInputError(
-            f"inputData.items has {count} items, {reason}: send at most {most} items"
-        )
+        raise InvalidInputError(f"the input has {count} items, {reason}: send at most {most} items")
 
 
 def require_checkpoint_size(
@@ -202,7 +209,7 @@ def require_checkpoint_size(
     size, most = json_size(value), MAX_CHECKPOINT_BYTES // sharing
     if size > most:
         raise error(
-            f"{what} takes {size} bytes as JSON; a checkpoint holds {most}: "
+            f"{what} takes {size} bytes as JSON, and may take {most}: "
             "pass references (for example S3 keys) instead of content"
         )
 
@@ -215,7 +222,8 @@ def fits(output: JsonObject) -> bool:
 def fit_output(output: JsonObject) -> JsonObject:
     """Leave the results of the items out of an output that would be too large to return.
 
-    Counts, failed items and metrics stay; the history of the execution has the results.
+    All the rest stays, because each part of it is kept short. The history of the execution has the
+    results.
     """
     if not fits(output):
         output["mapResults"]["results"] = None
@@ -225,6 +233,22 @@ def fit_output(output: JsonObject) -> JsonObject:
 def json_size(value: Any) -> int:
     """Bytes of the value as the SDK writes it: JSON in ASCII."""
     return len(json.dumps(value))
+
+
+def shorten(text: str, most: int) -> str:
+    """The beginning of a text, so much of it as takes no more bytes of JSON.
+
+    >>> shorten("too long", 6), shorten("日本", 8)
+    ('too ', '日')
+    """
+    while (size := json_size(text)) > most:
+        text = text[: min(len(text) - 1, len(text) * most // size)]
+    return text
+
+
+def share_of_errors(count: int) -> int:
+    """Bytes of JSON of each message where so many stand together: 100,000 in all, with names."""
+    return min(MAX_ERROR_BYTES // 2, 100_000 // max(1, count) - 50)
 
 
 @contextmanager
@@ -239,10 +263,9 @@ def short_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        text = str(error)
-        if len(text) > MAX_ERROR_CHARACTERS:
-            error.args = (text[:MAX_ERROR_CHARACTERS],)
-            if len(str(error)) > MAX_ERROR_CHARACTERS:
-                name = type(error).__name__
-                raise ItemError(f"{name}: {text[:MAX_ERROR_CHARACTERS]}") from None
+        text = shorten(str(error), MAX_ERROR_BYTES)
+        if text != str(error):
+            error.args = (text,)
+            if str(error) != text:
+                raise ItemError(f"{type(error).__name__}: {text}") from None
         raise

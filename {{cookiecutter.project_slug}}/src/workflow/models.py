@@ -75,6 +75,14 @@ class Chunk(TypedDict):
     end: int
 
 
+class StoredInput(TypedDict):
+    """A large input as it was when it was cut: another version of it is never read."""
+
+    ref: str
+    version: str
+    chunks: list[Chunk]
+
+
 #% endif
 class Plan(TypedDict):
     """What the initial step fixes for the rest of the execution."""
@@ -82,8 +90,7 @@ class Plan(TypedDict):
     started_at: str
     tier: str
     #% if cookiecutter.fan_out == "yes"
-    input_ref: str
-    chunks: list[Chunk]
+    stored: StoredInput | None
     #% endif
     settings: Settings
     items: list[WorkItem]
@@ -92,8 +99,8 @@ class Plan(TypedDict):
 def item_count(plan: Plan) -> int:
     """How many items the execution has to process."""
     #% if cookiecutter.fan_out == "yes"
-    if plan["chunks"]:
-        return sum(chunk["count"] for chunk in plan["chunks"])
+    if plan["stored"]:
+        return sum(chunk["count"] for chunk in plan["stored"]["chunks"])
     #% endif
     return len(plan["items"])
 

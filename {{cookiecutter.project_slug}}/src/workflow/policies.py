@@ -43,7 +43,11 @@ class BatchSerDes(SerDes[BatchResult[Any]]):
         """Write what ``deserialize`` reads."""
         results = value.to_dict()
         results["all"] = [
-            {name: field for name, field in item.items() if field not in (None, "SUCCEEDED")}
+            {
+                name: field
+                for name, field in item.items()
+                if field is not None and (name, field) != ("status", "SUCCEEDED")
+            }
             for item in results["all"]
         ]
         return json.dumps(results, separators=(",", ":"))

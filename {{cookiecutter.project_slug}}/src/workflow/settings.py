@@ -89,7 +89,7 @@ def load(environment: Mapping[str, str]) -> Settings:
         #% endif
         #% if cookiecutter.fan_out == "yes"
         chunk_size=_whole_number(environment, "CHUNK_SIZE", 1, 100_000),
-        fan_out_width=_whole_number(environment, "FAN_OUT_WIDTH", 1, 1_000),
+        fan_out_width=_whole_number(environment, "FAN_OUT_WIDTH", 1, 100),
         #% endif
     )
     if settings["callback_timeout"] == 0:  # the service would wait for ever

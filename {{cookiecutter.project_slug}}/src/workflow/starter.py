@@ -69,6 +69,12 @@ def start(request: WorkflowRequest, event: JsonObject) -> JsonObject:
     tenants.require_items(len(request.items), allowed)
     payload = canonical_json(request.to_event())
     key = request_key(event) or payload.hex()
+    #% if cookiecutter.fan_out == "yes"
+    if request.input_ref and "requestKey" not in event:
+        raise InvalidInputError(
+            "a request with inputRef needs a requestKey, because its content is not in the request"
+        )
+    #% endif
     name = tenants.execution_name(
         request.tenant_id, os.environ["WORKFLOW_ALIAS_ARN"], f"{request.workflow_id}|{key}"
     )

@@ -18,11 +18,11 @@ from aws_durable_execution_sdk_python import StepContext, durable_step
 
 #% if cookiecutter.fan_out == "yes"
 from workflow import chunk_steps, data_processor, limits, policies, registry, tenants
-from workflow.checks import CHECKS, Check
 #% else
 from workflow import data_processor, limits, policies, registry, tenants
-from workflow.checks import Check
 #% endif
+from workflow.checks import CHECKS, Check
+from workflow.limits import MAX_ATTEMPTS
 from workflow.models import (
     CheckResult,
     ItemError,
@@ -53,17 +53,17 @@ def prepare_work(context: StepContext, request: WorkflowRequest, execution_arn: 
     partition.note_arn(execution_arn)
     settings = tenants.narrow(load(os.environ), profile.limits())
     #% if cookiecutter.fan_out == "yes"
-    input_ref, chunks = chunk_steps.cut(request, execution_arn, settings, len(CHECKS))
-    tenants.require_items(sum(chunk["count"] for chunk in chunks), profile.limits())
+    stored = chunk_steps.cut(
+        request, execution_arn, settings, len(CHECKS), profile.limits()["items_per_execution"]
+    )
     #% endif
     plan = Plan(
         started_at=_now().isoformat(),
         tier=profile.tier,
         settings=settings,
         #% if cookiecutter.fan_out == "yes"
-        items=[] if chunks else data_processor.generate_work_items(request.items),
-        input_ref=input_ref,
-        chunks=chunks,
+        items=[] if stored else data_processor.generate_work_items(request.items),
+        stored=stored,
         #% else
         items=data_processor.generate_work_items(request.items),
         #% endif
@@ -79,7 +79,9 @@ def run_check(
     """Run one check over all items."""
     with limits.short_errors():
         result = check(items)
-    limits.require_checkpoint_size(result, f"the result of {name}", ItemError)
+    # Half of an output is for the checks, the other half for the items that have failed.
+    sharing = 2 * len(CHECKS)
+    limits.require_checkpoint_size(result, f"the result of {name}", ItemError, sharing=sharing)
     context.logger.info("check done", extra={"check": name})
     return result
 
@@ -98,12 +100,11 @@ def process_batch(context: StepContext, batch: list[WorkItem]) -> list[ItemOutco
                 result = data_processor.process_item(item)
             what = f"the result of {item['id']}"
             limits.require_checkpoint_size(result, what, ItemError, sharing=len(batch))
-        except policies.RETRYABLE:
-            raise
         except Exception as error:  # the item's fault, whatever it is, and nobody else's
-            if len(batch) == 1:
-                raise  # so that the history shows it
-            outcomes.append({"error": str(error)})
+            is_retried = isinstance(error, policies.RETRYABLE) and context.attempt < MAX_ATTEMPTS
+            if is_retried or len(batch) == 1:  # alone, so that the history shows it
+                raise
+            outcomes.append({"error": limits.shorten(str(error), limits.MAX_ERROR_BYTES)})
         else:
             outcomes.append({"result": result})
             context.logger.info("item processed", extra={"itemId": item["id"]})

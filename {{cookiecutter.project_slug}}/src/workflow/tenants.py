@@ -25,6 +25,9 @@ class Limits(TypedDict):
     """What a tenant may use; the keys are those of ``tiers.toml``."""
 
     items_per_execution: int
+    #% if cookiecutter.fan_out == "yes"
+    fan_out_width: int
+    #% endif
     map_concurrency: int
     callback_timeout_minutes: int
     running_executions: int
@@ -81,6 +84,9 @@ def narrow(settings: Settings, limits: Limits) -> Settings:
     narrowed["map_max_concurrency"] = min(
         settings["map_max_concurrency"], limits["map_concurrency"]
     )
+    #% if cookiecutter.fan_out == "yes"
+    narrowed["fan_out_width"] = min(settings["fan_out_width"], limits["fan_out_width"])
+    #% endif
     narrowed["callback_timeout"] = min(
         settings["callback_timeout"], limits["callback_timeout_minutes"] * 60
     )

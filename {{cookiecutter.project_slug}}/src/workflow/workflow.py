@@ -12,9 +12,9 @@ from collections.abc import Iterable
 from aws_durable_execution_sdk_python import BatchResult, DurableContext, ParallelBranch
 
 #% if cookiecutter.fan_out == "yes"
-from workflow import chunk_steps, data_processor, limits, policies, steps
+from workflow import chunk_steps, limits, policies, steps
 #% else
-from workflow import data_processor, limits, policies, steps
+from workflow import limits, policies, steps
 #% endif
 #% if cookiecutter.__child_context
 from workflow.announcement import announce
@@ -27,7 +27,7 @@ from workflow.cool_down import cool_down
 #% if cookiecutter.fan_out == "yes"
 from workflow.fan_out import process_chunks
 #% endif
-from workflow.items import process_items
+from workflow.items import process_items, sort_out
 #% if cookiecutter.__invoke
 from workflow.metering import record_usage
 #% endif
@@ -59,7 +59,7 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
     settings = plan["settings"]
     limits.require_room(len(plan["items"]), len(CHECKS), settings)
     approval = await_approval(context, request, plan)
-    checks, outcomes = list[CheckResult](), data_processor.sort_out([])
+    checks, outcomes = list[CheckResult](), sort_out([])
     if approval.goes_on:
         #% if cookiecutter.__wait
         cool_down(context, settings)
@@ -68,10 +68,10 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
         await_readiness(context, settings)
         #% endif
         #% if cookiecutter.fan_out == "yes"
-        if plan["chunks"]:
-            items = chunk_steps.StoredItems(request.tenant_id, plan["input_ref"])
+        if plan["stored"]:
+            items = chunk_steps.StoredItems(request.tenant_id, plan["stored"])
             checks = run_checks(context, items, settings)
-            outcomes = process_chunks(context, request, plan)
+            outcomes = process_chunks(context, request, plan["stored"], settings)
         else:
             checks = run_checks(context, plan["items"], settings)
             outcomes = process_items(context, plan["items"], settings)
@@ -94,13 +94,14 @@ def run(context: DurableContext, request: WorkflowRequest) -> JsonObject:
         metrics,
     )
     #% if cookiecutter.__invoke
-    output["usageRecorded"] = record_usage(context, request, plan, metrics)
+    if approval.goes_on:
+        output["usageRecorded"] = record_usage(context, request, plan, metrics)
     #% endif
     #% if cookiecutter.__child_context
     output["announced"] = announce(context, output, settings)
     #% endif
     #% if cookiecutter.fan_out == "yes"
-    if not limits.fits(output):
+    if outcomes.results and not limits.fits(output):
         output["mapResults"]["resultsRef"] = context.step(
             chunk_steps.store_output(request, execution_arn, outcomes),
             name="store-output",

@@ -52,8 +52,7 @@ def test_the_report_says_what_a_thousand_cost(capsys: pytest.CaptureFixture[str]
 #% if cookiecutter.fan_out == "yes"
 @pytest.mark.parametrize("shape", [FLAT, NESTED, BULK])
 def test_what_chunks_take_is_what_the_limits_say(shape: Shape) -> None:
-    size = min(cost.chunk_size(), limits.max_items_of_chunk(shape))
-    items = 2 * size + 1
+    items = 2 * cost.chunk_size(3, shape) + 1
 
     usage, computed = cost.measure(items, 3, shape), cost.project(items, 3, shape)
 

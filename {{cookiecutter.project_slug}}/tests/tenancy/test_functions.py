@@ -184,6 +184,17 @@ class TestStarter:
         assert "requestKey is no text" in starter.handler(event, None)["reason"]
         assert lambda_.calls == []
 
+    #% if cookiecutter.fan_out == "yes"
+    def test_a_reference_needs_a_key(self, add: Add, lambda_: Lambda) -> None:
+        """Another content under the same reference is another request."""
+        add("acme")
+        event = event_of("acme") | {"inputData": {"inputRef": "in.jsonl"}}
+
+        assert "needs a requestKey" in starter.handler(event, None)["reason"]
+        assert starter.handler(event | {"requestKey": "monday"}, None)["started"] is True
+        assert json.loads(lambda_.calls[0][1]["Payload"])["inputData"] == event["inputData"]
+
+    #% endif
     def test_what_the_workflow_ignores_is_not_sent(self, add: Add, lambda_: Lambda) -> None:
         add("acme")
         starter.handler(event_of("acme", "a") | {"junk": "x" * 2_000_000}, None)

@@ -126,6 +126,9 @@ def test_limits_only_narrow_what_the_stack_allows() -> None:
     premium = tenants.narrow(settings, tenants.TIERS["premium"])
 
     assert (free["map_max_concurrency"], free["callback_timeout"]) == (2, 3_600)
+    #% if cookiecutter.fan_out == "yes"
+    assert (free["fan_out_width"], premium["fan_out_width"]) == (1, 20)
+    #% endif
     assert (premium["map_max_concurrency"], premium["callback_timeout"]) == (5, 5_400)
 
 

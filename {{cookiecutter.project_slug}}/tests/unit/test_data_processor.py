@@ -12,8 +12,8 @@ from workflow.data_processor import (
     canonical_json,
     generate_work_items,
     process_item,
-    sort_out,
 )
+from workflow.items import sort_out
 from workflow.models import ItemError, ItemOutcome
 
 

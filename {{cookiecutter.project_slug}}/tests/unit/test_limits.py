@@ -7,19 +7,21 @@ import pytest
 from ops.local import environment
 from tests.execution import make_event
 from workflow.checks import CHECKS
-from workflow.data_processor import generate_work_items, process_item, sort_out
+from workflow.data_processor import generate_work_items, process_item
+from workflow.items import sort_out
 from workflow.limits import (
     MAX_CHECKPOINT_BYTES,
+    MAX_FAILURES_NAMED,
     MAX_OPERATIONS,
+    #% if cookiecutter.fan_out == "yes"
+    chunk_size,
+    #% endif
     fit_output,
     json_size,
     #% if cookiecutter.fan_out == "yes"
     max_chunks,
     #% endif
     max_items,
-    #% if cookiecutter.fan_out == "yes"
-    max_items_of_chunk,
-    #% endif
     operations_at_most,
     require_fit,
     require_room,
@@ -48,8 +50,8 @@ def test_the_largest_request_fits_and_one_more_item_does_not(
 def test_every_tier_fits_into_one_execution() -> None:
     shape = load_shape(environment())
     #% if cookiecutter.fan_out == "yes"
-    chunk_size = int(environment()["CHUNK_SIZE"])
-    most = max_chunks(len(CHECKS), shape) * min(chunk_size, max_items_of_chunk(shape))
+    size = chunk_size(int(environment()["CHUNK_SIZE"]), len(CHECKS), shape)
+    most = max_chunks(len(CHECKS), shape) * size
     #% else
     most = max_items(len(CHECKS), shape)
     #% endif
@@ -67,7 +69,7 @@ def output_of(succeeded: int, failed: int) -> JsonObject:
     """What matters of an output: the results and the failed items."""
     items = generate_work_items(["some content"] * (succeeded + failed))
     results = [ItemOutcome(result=process_item(item)) for item in items[:succeeded]]
-    errors = [ItemOutcome(error="x" * 1_000)] * failed
+    errors = [ItemOutcome(error="\U0001f4a5" * 1_000)] * failed
     outcomes = sort_out(list(zip(items, results + errors, strict=True)))
     return {"mapResults": {"results": outcomes.results, "failedItems": outcomes.failed_items}}
 
@@ -77,7 +79,7 @@ def test_the_largest_output_fits(failed: int) -> None:
     output = fit_output(output_of(3_000 - failed, failed))
 
     assert json_size(output) <= MAX_CHECKPOINT_BYTES
-    assert len(output["mapResults"]["failedItems"]) == failed
+    assert len(output["mapResults"]["failedItems"]) == min(failed, MAX_FAILURES_NAMED)
 
 
 def test_an_output_that_fits_keeps_its_results() -> None:
