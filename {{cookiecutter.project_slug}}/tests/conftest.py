@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from copy import copy
 #% if cookiecutter.fan_out == "yes"
 from pathlib import Path
 #% endif
@@ -79,7 +80,7 @@ def fail_items(monkeypatch: pytest.MonkeyPatch) -> FailItems:
         def failing(item: WorkItem) -> ItemResult:
             calls[item["id"]] = calls.get(item["id"], 0) + 1
             if item["data"] in data and calls[item["id"]] <= attempts:
-                raise error
+                raise copy(error)  # one that is raised again has a longer traceback each time
             return process(item)
 
         monkeypatch.setattr(data_processor, "process_item", failing)
