@@ -83,6 +83,7 @@ TREE = [
     "tests/unit/test_data_processor.py",
     "tests/unit/test_limits.py",
     "tests/unit/test_models.py",
+    "tests/unit/test_policies.py",
     "tests/unit/test_settings.py",
     "tests/workflow/test_approval.py",
     "tests/workflow/test_bad_input.py",
