@@ -8,10 +8,20 @@ from aws_durable_execution_sdk_python.config import BatchItemStatus
 from aws_durable_execution_sdk_python.lambda_service import ErrorObject
 from aws_durable_execution_sdk_python.serdes import SerDesContext
 
+from ops.local import environment
+from workflow import policies
 from workflow.data_processor import generate_work_items, process_item
 from workflow.policies import BatchSerDes
+from workflow.settings import load
 
 CONTEXT = SerDesContext("1", "arn")
+
+
+def test_the_checks_and_the_items_are_written_like_this() -> None:
+    settings = load(environment())
+
+    for config in (policies.checks(settings), policies.items(settings)):
+        assert isinstance(config.serdes, BatchSerDes)
 
 
 def test_the_results_of_2500_items_fit_into_a_checkpoint() -> None:

@@ -206,6 +206,16 @@ def test_items_that_share_a_checkpoint_are_judged_one_by_one(
         assert execution.error()[1].startswith("4 of 7 items failed, 57 % tolerated")
 
 
+def test_an_item_that_is_alone_at_the_end_weighs_no_more_than_the_others(start: Start) -> None:
+    event = make_event(*"abcdefghij", {})
+
+    output = approve_and_finish(
+        start, event, ITEMS_PER_CHECKPOINT="10", TOLERATED_ITEM_FAILURE_PERCENTAGE="10"
+    )
+
+    assert (output["mapResults"]["succeeded"], output["mapResults"]["failed"]) == (10, 1)
+
+
 def test_a_permanent_error_is_not_tried_again(start: Start, fail_items: FailItems) -> None:
     calls = fail_items(KeyError("sku"), "b")
 
