@@ -142,6 +142,7 @@ def measure(items: int, branches: int, shape: Shape) -> Usage:
         "NESTING": shape["nesting"],
         "ITEMS_PER_CHECKPOINT": str(shape["items_per_checkpoint"]),
         #% if cookiecutter.fan_out == "yes"
+        "MAP_MAX_CONCURRENCY": "50",
         "FAN_OUT_WIDTH": "100",  # the local runner stalls now and then when it has to wait
         #% endif
     }

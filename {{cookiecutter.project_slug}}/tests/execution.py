@@ -57,7 +57,7 @@ class Execution:
     @cached_property
     def result(self) -> DurableFunctionTestResult:
         """Wait for the end of the execution."""
-        return self.runner.wait_for_result(self.arn, timeout=30)
+        return self.runner.wait_for_result(self.arn, timeout=300)
 
     def output(self) -> JsonObject:
         """The workflow's result; the execution must have succeeded."""

@@ -50,6 +50,7 @@ def test_the_report_says_what_a_thousand_cost(capsys: pytest.CaptureFixture[str]
 
 
 #% if cookiecutter.fan_out == "yes"
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("shape", [FLAT, NESTED, BULK])
 def test_what_chunks_take_is_what_the_limits_say(shape: Shape) -> None:
     items = 2 * cost.chunk_size(3, shape) + 1
