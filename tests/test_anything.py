@@ -15,7 +15,7 @@ from conftest import Project
 from cookiecutter.main import cookiecutter
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_render import PARSERS, TREE
+from test_render import PARSERS, expected_tree
 from variants import QUESTIONS, ROOT, VARIANTS, answers_to_try, public_questions
 
 import durable_workflow_answers as rules
@@ -148,7 +148,7 @@ def check_refusal(given_answers: dict[str, str], error: Exception, folder: Path)
 
 def check_project(project: Project) -> None:
     """It is whole, every file parses, and it has the answers as they were given."""
-    assert project.files() == TREE
+    assert project.files() == expected_tree(VARIANTS[0] | project.answers)
     for name in project.files():
         if parse := PARSERS.get(name[name.rfind(".") :]):
             assert parse(project.read(name)) is not None, name

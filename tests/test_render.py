@@ -128,6 +128,14 @@ ALLOWED = [
 ]
 
 
+def expected_tree(answers: dict[str, str]) -> list[str]:
+    """The files of a project with these answers."""
+    files = {*TREE, *FOR_FAN_OUT[answers["fan_out"]]}
+    for name in answers["extra_operations"].split(","):
+        files |= {*FOR_OPERATION.get(name, [])}
+    return sorted(files)
+
+
 class TemplateLoader(yaml.SafeLoader):
     """Reads YAML with CloudFormation's short intrinsic functions; their values do not matter."""
 
@@ -145,11 +153,7 @@ PARSERS = {
 
 def test_the_tree_is_the_expected_one(project: Project) -> None:
     assert project.path.name == project.answers["project_slug"]
-    operations = project.answers["extra_operations"].split(",")
-    asked_for = {*FOR_FAN_OUT[project.answers["fan_out"]]}
-    for name in operations:
-        asked_for |= {*FOR_OPERATION.get(name, [])}
-    assert project.files() == sorted({*TREE, *asked_for})
+    assert project.files() == expected_tree(project.answers)
 
 
 def test_every_file_parses(project: Project) -> None:

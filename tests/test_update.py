@@ -36,8 +36,9 @@ def edit(project: Path) -> None:
         ("README.md", "## Change it\n", "## Our runbook\n\nCall Ada.\n\n## Change it\n"),
         (
             "src/workflow/workflow.py",
-            '    items = plan["items"]\n',
-            '    items = plan["items"]\n    context.logger.info("our own line")\n',
+            "    batch: BatchResult[JsonObject] = context.parallel(\n",
+            '    context.logger.info("our own line")\n'
+            "    batch: BatchResult[JsonObject] = context.parallel(\n",
         ),
     ):
         text = (project / name).read_text(encoding="utf-8")
