@@ -55,8 +55,7 @@ def process_items(
 def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
     """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
     failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
-    named = failures[: limits.MAX_FAILURES_NAMED]
-    longest = limits.share_of_errors(len(named))
+    longest = limits.share_of_errors(min(len(failures), limits.MAX_FAILURES_NAMED))
     results = [
         ProcessedItem(id=item["id"], **outcome["result"])
         for item, outcome in outcomes
@@ -64,7 +63,7 @@ def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
     ]
     failed_items = [
         FailedItem(id=item["id"], error=limits.shorten(outcome["error"], longest))
-        for item, outcome in named
+        for item, outcome in failures
     ]
     return ItemOutcomes(
         succeeded=len(results),

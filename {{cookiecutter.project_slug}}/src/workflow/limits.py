@@ -225,8 +225,10 @@ def fit_output(output: JsonObject) -> JsonObject:
     All the rest stays, because each part of it is kept short. The history of the execution has the
     results.
     """
+    results = output["mapResults"]
+    results["failedItems"] = results["failedItems"][:MAX_FAILURES_NAMED]
     if not fits(output):
-        output["mapResults"]["results"] = None
+        results["results"] = None
     return output
 
 
