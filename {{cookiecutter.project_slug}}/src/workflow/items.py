@@ -55,7 +55,7 @@ def process_items(
 def sort_out(outcomes: list[tuple[WorkItem, ItemOutcome]]) -> ItemOutcomes:
     """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
     failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
-    longest = limits.share_of_errors(min(len(failures), limits.MAX_FAILURES_NAMED))
+    longest = limits.share_of_errors(len(failures))
     results = [
         ProcessedItem(id=item["id"], **outcome["result"])
         for item, outcome in outcomes

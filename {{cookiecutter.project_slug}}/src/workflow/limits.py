@@ -43,7 +43,6 @@ MAX_FAILURES_NAMED = 1_000
 STEPS_OF_AN_ITEM = 1
 """Steps in which ``items.py`` processes the items of a checkpoint."""
 
-
 #% if cookiecutter.__wait_for_condition
 MAX_POLLS = 8
 """Polls of a system that is not ready; each is billed as an operation."""
@@ -249,8 +248,9 @@ def shorten(text: str, most: int) -> str:
 
 
 def share_of_errors(count: int) -> int:
-    """Bytes of JSON of each message where so many stand together: 100,000 in all, with names."""
-    return min(MAX_ERROR_BYTES // 2, 100_000 // max(1, count) - 50)
+    """Bytes of JSON of each message where so many stand together: 100,000 in all that are named."""
+    named = min(max(1, count), MAX_FAILURES_NAMED)
+    return min(MAX_ERROR_BYTES // 2, 100_000 // named - 50)
 
 
 @contextmanager
