@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 
-from ops import cost, local
-from workflow.checks import CHECKS
-from workflow.settings import load_shape
+from ops import cost
+from workflow.definition import DEFINITION
+from workflow.workflow import run
 
 ITEMS = 10_000
 
 
 def main() -> None:
     """Count what the execution and those of its chunks take."""
-    usage = cost.measure(ITEMS, len(CHECKS), load_shape(local.environment()))
+    event = {"workflowId": "bench", "inputData": {"items": [{"sku": "bolt-m6", "quantity": 40}]}}
+    usage = cost.measure(DEFINITION, run, event, ITEMS, cost.default_shape())
     name = f"operations for each of {ITEMS} items, in {len(usage.executions)} executions"
     print(json.dumps({name: usage.billed / ITEMS}))
 

@@ -16,7 +16,6 @@ from collections.abc import Callable
 from typing import Any
 from unittest.mock import patch
 
-from aws_durable_execution_sdk_python import durable_execution
 from aws_durable_execution_sdk_python.lambda_service import (
     CheckpointOutput,
     CheckpointUpdatedExecutionState,
@@ -25,24 +24,22 @@ from aws_durable_execution_sdk_python.lambda_service import (
     Operation,
     OperationUpdate,
 )
-from ops import cost, local
+from chassis import quotas
+from ops import cost
 from ops.client import WatchedClient, invoke
-from workflow import limits
-from workflow.checks import CHECKS
-from workflow.handler import PLUGINS
-from workflow.settings import load_shape
+from workflow.definition import DEFINITION
+from workflow.workflow import run
 
 ITEMS = (10, 100, 500, 1000, 2500)
 MOST_ITEMS = 2900  # more do not fit into the checkpoint of the first step
 MAP, LAST_STEP = "process-items", "aggregate-results"
 ROUNDS = 9
-HANDLER = durable_execution(local.handler, plugins=PLUGINS)
+EVENT = {"workflowId": "bench", "inputData": {"items": [{"sku": 10}]}}
 
 
 def main() -> None:
     """Measure, and print each number under its name."""
-    limits.MAX_OPERATIONS = 1_000_000  # the project keeps room for retries; there are none here
-    cost.ITEM = {"sku": 10}  # its result is as long as that of the item it replaces
+    quotas.MAX_OPERATIONS = 1_000_000  # the project keeps room for retries; there are none here
     cliff = bisect.bisect_left(range(MOST_ITEMS), True, key=lambda items: History(items).is_split)
     numbers: dict[str, float] = {}
     each: dict[int, float] = {}
@@ -63,12 +60,13 @@ class History:
 
     event: Any
     context: Any
+    handler: Callable[..., Any]
 
     def __init__(self, items: int) -> None:
         """Run the workflow with so many items."""
         self.operations: dict[str, Operation] = {}
         with patch.object(cost, "invoke", self._invoke):
-            cost.measure(items, len(CHECKS), load_shape(local.environment()))
+            cost.measure(DEFINITION, run, EVENT, items, cost.default_shape())
         del self.operations[self._named(LAST_STEP).operation_id]
 
     def save(self, operations: list[Operation]) -> None:
@@ -94,7 +92,7 @@ class History:
         return next(each for each in self.operations.values() if each.name == name)
 
     def _invoke(self, handler: Callable[..., Any], event: Any, context: Any, client: Any) -> Any:
-        self.event, self.context = event, context
+        self.handler, self.event, self.context = handler, event, context
         self.save(event.initial_execution_state.operations)
         return invoke(handler, event, context, _Recording(client, self))
 
@@ -131,15 +129,15 @@ def replay(history: History) -> float:
     gc.collect()
     gc.freeze()  # the garbage collector of a Lambda function has no runner to look through
     return statistics.median(
-        _replay_once(json.loads(event), history.context) for _ in range(ROUNDS)
+        _replay_once(history.handler, json.loads(event), history.context) for _ in range(ROUNDS)
     )
 
 
-def _replay_once(event: Any, context: Any) -> float:
+def _replay_once(handler: Callable[..., Any], event: Any, context: Any) -> float:
     client = _Instant()
     with patch.object(LambdaClient, "initialize_client", return_value=client):
         started = time.process_time()
-        output = HANDLER(event, context)
+        output = handler(event, context)
         seconds = time.process_time() - started
     if output["Status"] != "SUCCEEDED" or client.names != {LAST_STEP}:
         raise RuntimeError(f"this was no replay: {output}, {client.names}")

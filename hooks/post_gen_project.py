@@ -1,11 +1,12 @@
 """Say what to do next, and nothing else: the hook runs again when a project is updated."""
 
-SLUG = "{{ cookiecutter.project_slug }}"
+import shlex
+from pathlib import Path
 
 print(f"""
-{SLUG} is ready. Next:
+{{ cookiecutter.project_slug }} is ready. Next:
 
-  cd {SLUG}
+  cd {shlex.quote(str(Path.cwd()))}
   make run      run the workflow on this machine; it asks you for the approval
   make test     test it
   make deploy   build it and deploy it to AWS

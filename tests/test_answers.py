@@ -329,7 +329,7 @@ def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixtu
     project = bake()
 
     said = capfd.readouterr().out
-    assert "cd order-approvals" in said
+    assert f"\n  cd {project.path}\n" in said
     for verb in ("make run", "make test", "make deploy"):
         assert verb in said
         assert f"\n{verb.split()[1]}:" in project.read("Makefile")

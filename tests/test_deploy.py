@@ -48,9 +48,9 @@ class Deployed:
     sam: Path
     env: dict[str, str] = field(default_factory=dict)
 
-    def aws(self, verb: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """A verb of the local AWS, whatever comes of it."""
-        return self.python_with("-m", "ops.local_aws", verb, *arguments)
+    def ops(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A verb of the project's, whatever comes of it."""
+        return self.python_with("-m", "ops", *arguments)
 
     def script(self, code: str) -> subprocess.CompletedProcess[str]:
         """Python whose clients speak to the local AWS, whatever comes of it."""
@@ -71,44 +71,43 @@ class Deployed:
     def deploy(self, *parameters: str) -> None:
         """Deploy what has been built, with parameters of the template."""
         chosen = ("--parameters", " ".join(parameters)) if parameters else ()
-        result = self.aws("deploy", "--sam", str(self.sam), *chosen)
+        result = self.ops("local", "deploy", "--sam", str(self.sam), *chosen)
         assert result.returncode == 0, result.stdout + result.stderr
 
-    def start(self, *items: Any, tenant: str = "acme") -> subprocess.CompletedProcess[str]:
-        """Start an execution of its own for these items."""
-        event = {"workflowId": "w", "inputData": {"items": items}, "requestKey": str(time.time())}
+    def start(self, event: Any, tenant: str = "acme") -> subprocess.CompletedProcess[str]:
+        """Start an execution of its own, and wait until it asks or is over."""
         path = self.project.path / "event.json"
-        path.write_text(json.dumps(event), encoding="utf-8")
-        return self.aws("start", "--tenant", tenant, "--event", str(path))
+        path.write_text(json.dumps({**event, "requestKey": str(time.time())}), encoding="utf-8")
+        return self.ops("start", "--wait", "--tenant", tenant, "--event", str(path), "--json")
 
     def started(self, *items: Any) -> str:
         """Start one that asks for approval; return its ARN."""
-        result = self.start(*items)
-        assert "It waits for its approval" in result.stdout, result.stdout + result.stderr
-        answer: dict[str, str] = json.loads(result.stdout[: result.stdout.rindex("}") + 1])
-        return answer["executionArn"]
+        result = self.start({"workflowId": "w", "inputData": {"items": items}})
+        assert result.returncode == 0, result.stdout + result.stderr
+        execution = json.loads(result.stdout)
+        assert execution["waitsFor"] == ["approval"]
+        return str(execution["DurableExecutionArn"])
 
     def token(self) -> str:
-        """The token of the approval that was asked for last."""
-        read = "local_aws.read('approvals')[local_aws.read('last')['executionArn']]['token']"
-        return self.script(f"print({read})").stdout.strip()
+        """The token of the approval that was asked for first."""
+        return self.script("print(next(inbox.messages())[0]['token'])").stdout.strip()
 
     def answered(self, verb: str) -> Any:
-        """Answer it; return what the workflow returns."""
-        result = self.aws(verb, "--by", "ada")
+        """Answer what was asked first; return what the workflow returns."""
+        result = self.ops(verb, "--by", "ada")
         assert result.returncode == 0, result.stdout + result.stderr
         return json.loads(result.stdout)
 
-    def running(self) -> str:
+    def running(self) -> int:
         """The executions that the registry counts for acme."""
-        tenants = self.script("tenant.main(['list'])")
-        (line,) = (line for line in tenants.stdout.splitlines() if line.startswith("acme "))
-        return line.split()[-2]
+        listed = json.loads(self.ops("tenant", "list", "--json").stdout)
+        (running,) = (each["running"] for each in listed if each["tenantId"] == "acme")
+        return int(running)
 
 
 PRELUDE = (
     "import json, subprocess, time, boto3\n"
-    "from ops import callback, local_aws, stack, tenant; local_aws.use_local_aws()"
+    "from ops import executions, inbox, stack; stack.use_local_aws()"
 )
 
 
@@ -137,33 +136,33 @@ def deployed(
     project = bake(**VARIANTS[request.param])
     env = {
         **os.environ,
+        "LOCAL": "1",
+        "LOCAL_PORT": str(two_free_ports()),
         "SAM_CLI_TELEMETRY": "0",
         "PATH": os.pathsep.join([str(sam.parent), os.environ["PATH"]]),
         **({"ENV": "acme"} if request.param == "silo" else {}),
     }
     project.run(sam, "build", env=env)
     stack = Deployed(project, environments(project) / "python", sam, env)
-    port = str(two_free_ports())
-    up = stack.aws("up", "--ministack", str(ministack), "--port", port)
+    up = stack.ops("local", "up", "--ministack", str(ministack))
     try:
         assert up.returncode == 0, up.stdout + up.stderr
-        again = stack.aws("up", "--ministack", str(ministack), "--port", port)
+        again = stack.ops("local", "up", "--ministack", str(ministack))
         assert "is up already" in again.stderr
         stack.deploy()
         yield stack
     finally:
-        down = stack.aws("down")
+        down = stack.ops("local", "down")
     assert down.returncode == 0, down.stderr
 
 
 def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
     deployed.started("a", {}, {"sku": "x"})
-    assert deployed.running() == "1"
+    assert deployed.running() == 1
     # An unknown token, and one of another tenant's, answer nothing.
     stolen = deployed.token()
     for tenant, token in (("acme", "unknown"), ("demo", stolen)):
-        arguments = ["approve", f"--tenant={tenant}", f"--token={token}"]
-        refused = deployed.script(f"raise SystemExit(callback.main({arguments}))")
+        refused = deployed.ops("approve", f"--tenant={tenant}", f"--token={token}")
         assert refused.returncode == 1
         expected = "different tenants" if "ENV" in deployed.env and tenant == "demo" else "no such"
         assert expected in refused.stderr
@@ -182,12 +181,11 @@ def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
     assert rejected["status"] == "REJECTED"
     assert rejected["mapResults"]["succeeded"] == 0
 
-    suspended = deployed.start("c", tenant="globex")
+    suspended = deployed.start({"workflowId": "w", "inputData": {"items": []}}, tenant="globex")
     assert suspended.returncode == 1
-    assert ("different tenants" if "ENV" in deployed.env else "suspended") in suspended.stdout
+    assert ("different tenants" if "ENV" in deployed.env else "suspended") in suspended.stderr
 
-    update_while_one_waits(deployed)
-    time_out(deployed)
+    time_out(deployed, update_while_one_waits(deployed))
     if deployed.project.answers.get("fan_out") == "yes":
         fan_out(deployed)
     delete(deployed)
@@ -196,12 +194,12 @@ def test_the_stack_runs_as_deployed(deployed: Deployed) -> None:
 def counted_down(deployed: Deployed) -> None:
     """The status event reaches the reconciler, some time after the end."""
     deadline = time.monotonic() + 60
-    while deployed.running() != "0":
+    while deployed.running() != 0:
         assert time.monotonic() < deadline
         time.sleep(0.5)
 
 
-def update_while_one_waits(deployed: Deployed) -> None:
+def update_while_one_waits(deployed: Deployed) -> str:
     """It goes on with the version and the settings that it was started on."""
     before = deployed.started("a", "b")
     deployed.deploy("CallbackTimeoutMinutes=1")
@@ -212,22 +210,22 @@ def update_while_one_waits(deployed: Deployed) -> None:
         return int(arn.split("/")[0].rpartition(":")[2])
 
     assert version(after) == version(before) + 1
+    return after
 
 
-def time_out(deployed: Deployed) -> None:
+def time_out(deployed: Deployed, execution_arn: str) -> None:
     """Nobody answers, for the one minute that the stack now waits."""
     action = deployed.project.answers.get("callback_timeout_action", "reject")
-    result = deployed.script(
-        "arn = local_aws.read('last')['executionArn']\n"
-        "while local_aws.status_of(arn)['Status'] == 'RUNNING': time.sleep(1)\n"
-        "raise SystemExit(local_aws.report(arn))"
-    )
+    deadline = time.monotonic() + 120
+    while "RUNNING" in (shown := deployed.ops("show", execution_arn)).stdout:
+        assert time.monotonic() < deadline
+        time.sleep(1)
     if action == "fail":
-        assert "ApprovalTimedOutError" in result.stderr
-        assert result.returncode == 1
+        assert "FAILED" in shown.stdout
+        assert "ApprovalTimedOutError" in shown.stderr
     else:
         expected = {"reject": "TIMED_OUT", "continue": "COMPLETED"}[action]
-        assert json.loads(result.stdout)["status"] == expected
+        assert f'"status": "{expected}"' in shown.stdout
 
 
 def fan_out(deployed: Deployed) -> None:
@@ -239,10 +237,7 @@ def fan_out(deployed: Deployed) -> None:
         "boto3.client('s3').put_object(Bucket=bucket, Key='tenants/acme/in.jsonl', Body=lines)"
     )
     assert put.returncode == 0, put.stderr
-    event = {"workflowId": "b", "inputData": {"inputRef": "in.jsonl"}, "requestKey": "monday"}
-    path = deployed.project.path / "event.json"
-    path.write_text(json.dumps(event))
-    started = deployed.aws("start", "--tenant", "acme", "--event", str(path))
+    started = deployed.start({"workflowId": "b", "inputData": {"inputRef": "in.jsonl"}})
     assert started.returncode == 0, started.stdout + started.stderr
     output = deployed.answered("approve")
 

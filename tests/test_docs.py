@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 
 from variants import QUESTIONS, ROOT, public_questions
 
@@ -24,6 +25,19 @@ def test_the_options_are_documented_as_they_are() -> None:
             assert str(rules.WHOLE_NUMBERS[name][1]) in answers
         elif name in rules.FREE_TEXT:
             assert answers == "{} to {} characters".format(*rules.FREE_TEXT[name])
+
+
+def test_the_readme_counts_the_questions() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+
+    assert f"asks {len(public_questions())} questions" in readme
+
+
+def test_the_version_stands_twice_and_is_the_same() -> None:
+    """For projects, and for the tools of this repository."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+    assert project["version"] == QUESTIONS["__version"]
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.slow
 
 SERVICES = ("dynamodb", "lambda", "sns", "sts")  # and s3 with fan_out
 FUNCTIONS = {
-    "WorkflowFunction": "handler",
-    "StarterFunction": "starter",
-    "ApproverFunction": "approver",
-    "ReconcilerFunction": "reconciler",
+    "WorkflowFunction": "workflow.handler",
+    "StarterFunction": "workflow.starter",
+    "ApproverFunction": "workflow.approver",
+    "ReconcilerFunction": "chassis.functions.reconciler",
 }
 
 
@@ -52,7 +52,7 @@ def test_the_project_passes_its_own_checks(
     project.run(sam, "build", env=environment)
     functions = dict(FUNCTIONS)
     if "invoke" in project.answers["extra_operations"].split(","):
-        functions["MeterFunction"] = "meter"
+        functions["MeterFunction"] = "chassis.functions.meter"
     services = [*SERVICES, *(["s3"] if project.answers["fan_out"] == "yes" else [])]
     for function, module in functions.items():
         artefact = project.path / ".aws-sam" / "build" / function
@@ -60,7 +60,7 @@ def test_the_project_passes_its_own_checks(
             python_for(project.answers["python_version"]),
             *("-I", "-S", "-B", "-c"),
             f"import sys; sys.path.insert(0, {str(artefact)!r}); "
-            f"from workflow.{module} import handler; import boto3; print(boto3.__file__); "
+            f"from {module} import handler; import boto3; print(boto3.__file__); "
             f"[boto3.client(name, region_name='us-east-1') for name in {services}]",
         )
         assert imported.stdout.startswith(str(artefact))

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Bake, Project, git
+from conftest import UV, Bake, git
 from variants import QUESTIONS, ROOT, public_questions
 
 NEEDS = "# needs "  # an AWS account, or the template
@@ -67,65 +67,105 @@ def type_at_terminal(
         os.close(theirs)
 
 
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def command_with(part: str) -> str:
+    """The one command of the template's README that has this in it."""
+    (command,) = (block.strip() for block in shell_blocks(README) if part in block)
+    return command
+
+
 @pytest.mark.slow
 def test_the_first_command_of_the_template(repository: Path, tmp_path: Path) -> None:
-    """A clone, a person who accepts every default, and a project that runs."""
+    """With uv alone, from the address of the repository."""
+    command = shell_blocks(README)[0].strip()
+    address = "gh:org/cookiecutter-durable-workflow"
+    assert command == f"uvx cookiecutter {address}"
+    here = command.replace(address, f"git+{repository.as_uri()}")
+    env = empty_home(tmp_path)
+    (tmp_path / "tools" / "uvx").symlink_to(Path(UV).with_name("uvx"))
+
+    result = type_at_terminal(here, "\n" * len(public_questions()), tmp_path, env)
+
+    check_made(result, tmp_path / "order-approvals")
+
+
+@pytest.mark.slow
+def test_the_command_without_uv(repository: Path, tmp_path: Path) -> None:
+    """A clone, a person who accepts every default, and a project beside it."""
     clone = tmp_path / "clone"
     git(tmp_path, "clone", "--quiet", repository, clone)
-    command = shell_blocks((ROOT / "README.md").read_text(encoding="utf-8"))[0]
+    command = command_with("--output-dir ..")
 
     result = type_at_terminal(command, "\n" * len(public_questions()), clone, empty_home(tmp_path))
 
+    check_made(result, tmp_path / "order-approvals")
+
+
+def check_made(result: subprocess.CompletedProcess[str], project: Path) -> None:
+    """Every question was asked, and the next steps lead to the project."""
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "cd order-approvals" in result.stdout
     shown = " ".join(result.stdout.split())  # the terminal wraps the prompts
     for name in public_questions():
         label = QUESTIONS["__prompts__"][name]
         assert (label if isinstance(label, str) else label["__prompt__"]) in shown
-    assert (tmp_path / "order-approvals" / "template.yaml").is_file()
+    (step,) = re.findall(r"^  cd (.*)$", result.stdout, re.M)
+    assert Path(step) == project.resolve()
+    assert (project / "template.yaml").is_file()
 
 
-def test_the_second_command_of_the_template_is_what_ci_runs() -> None:
-    command = shell_blocks((ROOT / "README.md").read_text(encoding="utf-8"))[1].strip()
-    setup, _, tests = command.rpartition(" && ")
+def test_the_last_command_of_the_template_is_what_ci_runs() -> None:
+    setup, _, tests = command_with("pytest").rpartition(" && ")
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
     assert f"\n{setup}\n" in ci
     assert f"\n{tests} " in ci
+    assert README.index("## Contributing") < README.index(tests)
+
+
+# What the owner types, in the order of the pages; the others need AWS or the template.
+OURS = {
+    "README.md": [
+        "make run",
+        "make run EVENT=events/demo.json ANSWER=approve",
+        "make test",
+        "make validate",
+        "make build",
+    ],
+    "docs/change.md": ["make format", "make lint", "make test"],
+    "docs/local-aws.md": [
+        "make local-up",
+        "make local-deploy",
+        "make local-start",
+        "make local-approve",
+        "make local-down",
+    ],
+    "docs/sizes-and-cost.md": ["make cost ITEMS=100"],
+}
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_project(bake: Bake, tmp_path: Path) -> None:
     project = bake()
     env = empty_home(tmp_path)
-    blocks = shell_blocks(project.read("README.md"))
-    ours = [block for block in blocks if not block.startswith(NEEDS)]
-    assert len(blocks) - len(ours) == 7
-    assert [line for block in ours for line in block.splitlines()] == [
-        "make run",
-        "make run EVENT=events/demo.json ANSWER=approve",
-        "make test",
-        "make format",
-        "make lint",
-        "make test",
-        "make local-up",
-        "make local-deploy",
-        "make local-start",
-        "make local-approve",
-        "make local-down",
-        "make validate",
-        "make build",
-        "make cost ITEMS=100",
-    ]
+    assert len(project.read("README.md").splitlines()) <= 120
     before = {name: project.read(name) for name in project.files()}
 
-    for block in ours:
-        for command in block.splitlines():
+    for page, expected in OURS.items():
+        blocks = [b for b in shell_blocks(project.read(page)) if not b.startswith(NEEDS)]
+        commands = [line for block in blocks for line in block.splitlines()]
+        assert commands == expected, page
+        for command in commands:
             result = type_at_terminal(command, "y\n", project.path, env)
             assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
             if "make run" in command:
                 check_run(result)
-    assert (project.path / ".aws-sam" / "build" / "WorkflowFunction" / "workflow").is_dir()
+            if "make cost" in command:
+                operations = re.findall(r"(\d+) durable operations", result.stdout)[0]
+                assert f"| by default | {operations} |" in project.read(page)
+    built = project.path / ".aws-sam" / "build" / "WorkflowFunction"
+    assert {"chassis", "workflow"} <= {path.name for path in built.iterdir()}
     assert {name: project.read(name) for name in before} == before
 
 
@@ -144,16 +184,11 @@ def test_the_commands_of_the_project_without_make(bake: Bake, tmp_path: Path) ->
     env = empty_home(tmp_path)
     (tmp_path / "tools" / "make").unlink()
     env["PATH"] = str(tmp_path / "tools")
-    section = project.read("README.md").split("## Without make")[1]
-    commands = re.findall(r"^\|[^|]*\| `([^`]*)` \|$", section, re.M)
-    assert len(commands) == 17
+    section = project.read("docs/operate.md").split("## Without make")[1]
+    commands = [line for block in shell_blocks(section) for line in block.splitlines()]
+    assert len(commands) == 5
 
     for command in commands:
-        if "--tenant" not in command and "local_aws" not in command:  # what needs a stack
-            run_without_shell(project, command, env)
-
-
-def run_without_shell(project: Project, command: str, env: dict[str, str]) -> None:
-    program, *arguments = command.split()
-    path = shutil.which(program, path=env["PATH"]) or project.path / program
-    project.run(path, *arguments, env=env)
+        program, *arguments = command.split()
+        path = shutil.which(program, path=env["PATH"]) or project.path / program
+        project.run(path, *arguments, env=env)

@@ -1,4 +1,4 @@
-"""What an operator runs from a terminal, from the root of the project."""
+"""What an operator types: one program, ``python -m ops <verb>``, from the root of the project."""
 
 import sys
 from pathlib import Path

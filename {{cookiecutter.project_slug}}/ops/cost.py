@@ -1,6 +1,8 @@
-"""What an approved execution costs: its operations and bytes, counted in a run on this machine.
+"""What an approved execution costs: its operations, bytes and requests, counted in a run here.
 
-Not in it: the compute of the functions, their logs, and what the registry's table costs.
+Nothing that a step of the workflow would do is done: stand-ins take their place. Not in it: the
+compute of the functions, which depends on what they do, their logs, what is stored, what the steps
+of the workflow call, and the looks at executions that wait for long (``reconciler.py``).
 """
 
 from __future__ import annotations
@@ -9,28 +11,42 @@ import argparse
 import itertools
 import json
 import os
-import sys
 import tomllib
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+#% if cookiecutter.fan_out == "yes"
 from tempfile import TemporaryDirectory
+#% endif
 from typing import Any
 from unittest.mock import patch
 
-from aws_durable_execution_sdk_python import durable_execution
+from aws_durable_execution_sdk_python import DurableContext, ParallelBranch
 from aws_durable_execution_sdk_python.lambda_service import (
     DurableServiceClient,
     OperationAction,
     OperationSubType,
     OperationUpdate,
 )
+from aws_durable_execution_sdk_python.waits import WaitForConditionConfig, WaitForConditionDecision
 
-from ops import local
+from chassis import quotas
+from chassis.durable import Execution
+from chassis.model import (
+    Attempt,
+    Check,
+    CheckResult,
+    Definition,
+    InvalidInputError,
+    ItemOutcomes,
+    ItemStep,
+    Plan,
+)
+from chassis.settings import Shape, load_shape
+from chassis.tenancy.profile import read_tiers
+from chassis.wire import JsonObject
+from ops import executions, local, stack
 from ops.client import WatchedClient, invoke
-from workflow import limits
-from workflow.callback_helper import CALLBACK_NAME
-from workflow.checks import CHECKS
-from workflow.settings import Shape
 
 PRICES: dict[str, Any] = tomllib.loads(
     Path(__file__).with_name("prices.toml").read_text(encoding="utf-8")
@@ -43,8 +59,33 @@ STARTS_PER_SECOND = 300
 """Durable executions that an account can start (Lambda quotas, read 2026-11-22)."""
 
 #% endif
-ITEM = {"sku": "bolt-m6", "quantity": 40, "priority": 2}
 TENANT = "cost"
+RESULT = {"kind": "object", "bytes": 46, "digest": "0" * 16}
+"""The stand-in for the result of an item: as large as that of the sample."""
+
+Requests = dict[str, float]
+
+OF_AN_EXECUTION: Requests = {
+    # One each: the starter, and the reconciler for the status event.
+    "lambda_requests": 2,
+    # The profile, for the starter and for the first step.
+    "read_units": 2,
+    # Counting the start and the end: a transaction of two rows, at two units a row (DynamoDB
+    # developer guide, "Transactions: how it works", read 2026-11-25), and with it the index of
+    # running executions, in and out: a write each ("Global secondary indexes", read 2026-11-25).
+    # Whether one of a transaction counts twice is not said, so it does here. The ARN, twice.
+    "write_units": 2 * (2 * 2 + 2) + 2,
+}
+OF_AN_APPROVAL: Requests = {
+    "lambda_requests": 1,  # the approver
+    "read_units": 1,
+    "write_units": 2,  # asked, and answered
+    "messages": 1,
+}
+"""Requests of the control plane, with rows of up to 1 KB.
+
+``tests/chassis/ops/test_cost.py`` counts them in a real run.
+"""
 
 
 @dataclass
@@ -55,58 +96,98 @@ class Usage:
     operations: set[tuple[str, str]] = field(default_factory=set)
     attempts: int = 0
     written_bytes: int = 0
+    invocations: int = 0
+    approvals: int = 0
 
     @property
     def billed(self) -> int:
         """Durable operations on the bill: executions, operations, retries and polls."""
         return len(self.executions) + len(self.operations) + self.attempts
 
+    def requests(self) -> Requests:
+        """Requests of the control plane and invocations of the workflow, by their price's name."""
+        found = dict(OF_AN_EXECUTION)
+        for name, number in OF_AN_APPROVAL.items():
+            found[name] = found.get(name, 0) + self.approvals * number
+        found["lambda_requests"] += self.invocations
+        #% if cookiecutter.fan_out == "yes"
+        found["read_units"] += len(self.executions) - 1  # a chunk asks whether its execution runs
+        #% endif
+        return found
 
-def main(arguments: list[str] | None = None) -> int:
-    """Count and print."""
+
+def main(options: argparse.Namespace) -> int:
+    """Count the workflow of this project."""
+    from workflow import definition, workflow
+
+    return cost(options, definition.DEFINITION, workflow.run)
+
+
+def cost(
+    options: argparse.Namespace, definition: Definition[Any], phases: Callable[[Any], JsonObject]
+) -> int:
+    """Count and print.
+
+    Raises:
+        UsageError: there cannot be such an execution.
+    """
     parameters = local.template()["Parameters"]
-    parser = argparse.ArgumentParser(prog="ops.cost", description=__doc__.splitlines()[0])
-    parser.add_argument("--items", type=int, default=5, help="items of an execution")
-    parser.add_argument("--branches", type=int, default=len(CHECKS), help="1 to 100 checks")
-    parser.add_argument(
-        "--nesting",
-        choices=parameters["Nesting"]["AllowedValues"],
-        default=parameters["Nesting"]["Default"],
+    together = options.items_per_checkpoint
+    if together is None:
+        together = parameters["ItemsPerCheckpoint"]["Default"]
+    if not 1 <= together <= 100:
+        raise stack.UsageError(f"--items-per-checkpoint is {together}, expected 1 to 100")
+    shape = Shape(
+        nesting=options.nesting or parameters["Nesting"]["Default"], items_per_checkpoint=together
     )
-    parser.add_argument(
-        "--items-per-checkpoint",
-        type=int,
-        choices=range(1, 101),
-        metavar="N",
-        default=parameters["ItemsPerCheckpoint"]["Default"],
-        help="1 to 100 items that are one operation together",
-    )
-    options = parser.parse_args(arguments)
-    if not 1 <= options.branches <= 100:
-        parser.error(f"--branches is {options.branches}, expected 1 to 100")
-    shape = Shape(nesting=options.nesting, items_per_checkpoint=options.items_per_checkpoint)
+    most = quotas.max_items(len(definition.item_steps), shape)
     #% if cookiecutter.fan_out == "yes"
-    size = chunk_size(options.branches, shape)
-    most = limits.max_chunks(options.branches, shape) * size
-    #% else
-    most = limits.max_items(options.branches, shape)
+    most = quotas.MAX_CHUNKS * chunk_size(definition, shape)
     #% endif
     if not 0 <= options.items <= most:
-        parser.error(f"--items is {options.items}, expected 0 to {most}")
+        raise stack.UsageError(f"--items is {options.items}, expected 0 to {most}")
+    event = executions.read_event(Path(options.event))
     #% if cookiecutter.fan_out == "yes"
     if options.items > MOST_RUN:
-        usage = project(options.items, options.branches, shape)
-        seconds = len(usage.executions) / STARTS_PER_SECOND
-        print(f"Computed. {len(usage.executions):,} executions each, which an account can start in")
-        print(f"{seconds:.1f} s ({STARTS_PER_SECOND} a second); as many at a time as FanOutWidth.")
+        usage = project(definition, phases, event, options.items, shape)
     else:
-        usage = measure(options.items, options.branches, shape)
+        usage = measure(definition, phases, event, options.items, shape)
     #% else
-    usage = measure(options.items, options.branches, shape)
+    usage = measure(definition, phases, event, options.items, shape)
     #% endif
-    print(f"{options.items:,} items, {options.branches} checks; 1,000 executions, in US dollars:")
-    print(report(usage, parameters["HistoryRetentionDays"]["Default"]))
+    rows = price(usage, parameters["HistoryRetentionDays"]["Default"])
+    if options.json:
+        counted = {"operations": usage.billed, "writtenBytes": usage.written_bytes}
+        print(json.dumps({**counted, **usage.requests(), "dollarsPerThousand": sum(rows.values())}))
+        return 0
+    print(f"{options.items:,} items; 1,000 executions, in US dollars:")
+    for name, dollars in rows.items():
+        print(f"  {name:<40} {dollars:>10.4f}")
+    print(f"  {'together':<40} {sum(rows.values()):>10.4f}")
+    #% if cookiecutter.fan_out == "yes"
+    starts = len(usage.executions)
+    print(f"{starts:,} executions each: an account starts {STARTS_PER_SECOND} in a second.")
+    #% endif
+    print(f"Prices of {PRICES['read']}: ops/prices.toml. A retry is an operation more.")
+    print("Compute comes on top: GB-seconds of the functions, which depend on what they do.")
     return 0
+
+
+def price(usage: Usage, retention_days: int) -> dict[str, float]:
+    """What 1,000 executions cost, in US dollars, by what is paid for."""
+    gigabytes = 1_000 * usage.written_bytes / 1e9
+    millions = 1_000 * usage.billed / 1e6
+    rows = {
+        f"{usage.billed:,} durable operations": millions * PRICES["million_operations"],
+        f"{usage.written_bytes:,} bytes written": gigabytes * PRICES["gigabyte_written"],
+        f"kept for {retention_days} days": gigabytes
+        * (retention_days / 30)
+        * PRICES["gigabyte_month_retained"],
+    }
+    for name, number in usage.requests().items():
+        label = f"{number:,.0f} {name.replace('_', ' ')}"
+        rows[label] = 1_000 * number / 1e6 * PRICES[f"million_{name}"]
+    return rows
 
 
 class _Counting(WatchedClient):
@@ -117,6 +198,7 @@ class _Counting(WatchedClient):
         self._usage = usage
         self._execution_arn = execution_arn
         usage.executions.add(execution_arn)
+        usage.invocations += 1
 
     def after(self, updates: list[OperationUpdate]) -> None:
         """Count operations and attempts, each of which is billed, and the bytes."""
@@ -128,16 +210,103 @@ class _Counting(WatchedClient):
             self._usage.written_bytes += len(update.payload or "")
 
 
-def measure(items: int, branches: int, shape: Shape) -> Usage:
-    """Run the workflow with so many items and checks, and count what it checkpoints."""
+class _StandIns:
+    """A durable context in which the bodies of the workflow's own operations are not run."""
+
+    def __init__(self, context: DurableContext) -> None:
+        self._context = context
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def step(self, _body: Any, name: str | None = None, config: Any = None) -> Any:
+        return self._context.step(lambda _: None, name=name, config=config)
+
+    def wait_for_condition(self, _check: Any, config: Any, name: str | None = None) -> Any:
+        once = WaitForConditionConfig(
+            lambda *_: WaitForConditionDecision.stop_polling(), config.initial_state
+        )
+        return self._context.wait_for_condition(lambda state, _: state, once, name=name)
+
+    def run_in_child_context(
+        self, body: Callable[[Any], Any], name: str | None = None, config: Any = None
+    ) -> Any:
+        return self._context.run_in_child_context(_inside(body), name=name, config=config)
+
+    def parallel(self, functions: Any, name: str | None = None, config: Any = None) -> Any:
+        branches = [
+            replace(branch, func=_inside(branch.func))
+            if isinstance(branch, ParallelBranch)
+            else _inside(branch)
+            for branch in functions
+        ]
+        return self._context.parallel(branches, name=name, config=config)
+
+    def map(
+        self, inputs: Any, body: Callable[..., Any], name: str | None = None, config: Any = None
+    ) -> Any:
+        return self._context.map(inputs, _inside(body), name=name, config=config)
+
+
+def _inside(body: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda context, *others: body(_StandIns(context), *others)
+
+
+class _CountedExecution(Execution[Any]):
+    """Runs the phases of a workflow, and nothing that they would have done."""
+
+    @property
+    def context(self) -> Any:
+        return _StandIns(self.durable)
+
+    def run_checks(self, plan: Plan, checks: Mapping[str, Check]) -> list[CheckResult]:
+        return super().run_checks(plan, dict.fromkeys(checks, lambda _: {"count": 0}))
+
+    def aggregate_results(
+        self, plan: Plan, checks: list[CheckResult], items: ItemOutcomes, aggregate: Any
+    ) -> JsonObject:
+        del aggregate
+        counts = {"itemsProcessed": items.succeeded, "itemsFailed": items.failed}
+        return super().aggregate_results(plan, checks, items, lambda *_: counts)
+
+
+def stand_in(step: ItemStep) -> ItemStep:
+    """A step of the same name that does nothing."""
+
+    def body(item: Any, attempt: Attempt) -> JsonObject:
+        del item, attempt
+        return RESULT
+
+    body.__name__ = step.__name__
+    return body
+
+
+def measure(
+    definition: Definition[Any],
+    phases: Callable[[Any], JsonObject],
+    event: JsonObject,
+    items: int,
+    shape: Shape,
+) -> Usage:
+    """Run the phases with so many items, and count what they checkpoint and ask.
+
+    Raises:
+        UsageError: the workflow refuses the event.
+        StackError: the workflow fails.
+    """
     usage = Usage()
-    handler = durable_execution(local.handler)
+    event = {**event, "tenantId": TENANT}
 
-    def counted(event: Any, context: Any) -> Any:
-        arn = event.durable_execution_arn
-        return invoke(handler, event, context, _Counting(event.service_client, usage, arn))
+    def counted(handler: local.Handler) -> local.Handler:
+        def run_once(event: Any, context: Any) -> Any:
+            client = _Counting(event.service_client, usage, event.durable_execution_arn)
+            return invoke(handler, event, context, client)
 
-    functions = itertools.cycle(list(CHECKS.values()))
+        return run_once
+
+    idle = replace(definition, item_steps=tuple(map(stand_in, definition.item_steps)))
+    repeated = itertools.cycle(items_of(definition, event))
+    input_data: JsonObject = {"items": list(itertools.islice(repeated, items))}
     variables = {
         "NESTING": shape["nesting"],
         "ITEMS_PER_CHECKPOINT": str(shape["items_per_checkpoint"]),
@@ -146,88 +315,103 @@ def measure(items: int, branches: int, shape: Shape) -> Usage:
         "FAN_OUT_WIDTH": "100",  # the local runner stalls now and then when it has to wait
         #% endif
     }
-    answer = b'{"decision": "APPROVED"}'
-    input_data: dict[str, Any] = {"items": [ITEM] * items}
     with (
+        #% if cookiecutter.fan_out == "yes"
         TemporaryDirectory() as folder,
-        patch.dict(CHECKS, {f"check-{n}": next(functions) for n in range(branches)}, clear=True),
-        patch.dict(os.environ, local.environment() | variables | unlimited_tenant(Path(folder))),
-        local.runner(counted, poll_interval=0.01) as runner,
+        #% endif
+        patch.dict(os.environ, local.environment() | variables),
     ):
         #% if cookiecutter.fan_out == "yes"
-        if items > chunk_size(branches, shape):
-            input_data = {"inputRef": put_input(Path(folder), items)}
+        if items > chunk_size(definition, shape):
+            input_data = {"inputRef": put_input(Path(folder), input_data["items"])}
         #% endif
-        event = json.dumps({"workflowId": "cost", "tenantId": TENANT, "inputData": input_data})
-        arn = runner.run_async(event, tenant_id=TENANT)
-        callback_id = runner.wait_for_callback(arn, name=f"{CALLBACK_NAME} create callback id")
-        runner.send_callback_success(callback_id, answer)
-        result = runner.wait_for_result(arn, timeout=600)
-    usage.written_bytes += len(event) + len(answer) + len(result.result or "")
+        event = {**event, "inputData": input_data}
+        with local.LocalExecution(
+            idle,
+            lambda execution: phases(_CountedExecution(**vars(execution))),
+            event,
+            known=unlimited(definition),
+            #% if cookiecutter.fan_out == "yes"
+            objects=Path(folder),
+            #% endif
+            wrap=counted,
+            poll_interval=0.01,
+        ) as execution:
+            while question := execution.next_question():
+                usage.approvals += 1
+                execution.answer(question, {"decision": "APPROVED"})
+                usage.written_bytes += len('{"decision": "APPROVED"}')
+            result = execution.result()
+    if result.error:
+        raise stack.StackError(
+            f"the workflow fails where its own steps return null: {result.error.message}"
+        )
+    usage.written_bytes += len(json.dumps(event)) + len(result.result or "")
     return usage
 
 
-#% if cookiecutter.fan_out == "yes"
-def put_input(folder: Path, items: int) -> str:
-    """Write so many items, all alike, where the workflow reads them; return the reference."""
-    path = folder / "tenants" / TENANT / "items.jsonl"
-    path.parent.mkdir(parents=True)
-    path.write_text(f"{json.dumps(ITEM)}\n" * items, encoding="utf-8")
-    return path.name
+def items_of(definition: Definition[Any], event: JsonObject) -> list[Any]:
+    """The items of an event, or one if it has none."""
+    try:
+        return definition.parse_request(event).items or ["item"]
+    except InvalidInputError as error:
+        raise stack.UsageError(f"the event is refused: {error}") from error
 
 
-def chunk_size(branches: int, shape: Shape) -> int:
-    """Items that the template has an execution process itself."""
-    return limits.chunk_size(int(local.environment()["CHUNK_SIZE"]), branches, shape)
-
-
-def project(items: int, branches: int, shape: Shape) -> Usage:
-    """What more items take than can be run here: computed, the bytes from a run with two chunks."""
-    size = chunk_size(branches, shape)
-    chunks = [min(size, items - first) for first in range(0, items, size)]
-    measured = measure(2 * size, branches, shape)
-    return Usage(
-        executions={str(number) for number in range(1 + len(chunks))},
-        attempts=limits.chunked_operations_needed(chunks, branches, shape) - 1 - len(chunks),
-        written_bytes=measured.written_bytes * len(chunks) // 2,
-    )
-
-
-#% endif
-def unlimited_tenant(folder: Path) -> dict[str, str]:
-    """The environment with a registry whose tenant may have as many items as there can be."""
-    limits_of_tenant = {
+def unlimited(definition: Definition[Any]) -> local.Tenants:
+    """A tenant that may have as many items as there can be, whatever the tiers are."""
+    limits = {
         "items_per_execution": 1_000_000_000,
         #% if cookiecutter.fan_out == "yes"
         "fan_out_width": 100,
         #% endif
     }
-    tenant = {"status": "ACTIVE", "tier": "premium", "overrides": limits_of_tenant}
-    path = folder / "tenants.json"
-    path.write_text(json.dumps({TENANT: tenant}), encoding="utf-8")
-    return {
-        "REGISTRY_FILE": str(path),
-        #% if cookiecutter.fan_out == "yes"
-        "OBJECTS_FOLDER": str(folder),
-        #% endif
-    }
+    tier = next(iter(read_tiers(definition.tiers)))
+    return {TENANT: {"status": "ACTIVE", "tier": tier, "overrides": limits}}
 
 
-def report(usage: Usage, retention_days: int) -> str:
-    """A table for 1,000 executions."""
-    gigabytes = 1_000 * usage.written_bytes / 1e9
-    millions = 1_000 * usage.billed / 1e6
-    months = retention_days / 30
-    rows = {
-        f"{usage.billed:,} durable operations": millions * PRICES["million_operations"],
-        f"{usage.written_bytes:,} bytes written": gigabytes * PRICES["gigabyte_written"],
-        f"kept for {retention_days} days": gigabytes * months * PRICES["gigabyte_month_retained"],
-    }
-    lines = [f"  {name:<32} {dollars:>10.4f}" for name, dollars in rows.items()]
-    lines += [f"  {'together':<32} {sum(rows.values()):>10.4f}"]
-    lines += [f"Prices of {PRICES['read']}: ops/prices.toml. A retry is an operation more."]
-    return "\n".join(lines)
+#% if cookiecutter.fan_out == "yes"
+def put_input(folder: Path, items: list[Any]) -> str:
+    """Write an input where the workflow reads it; return the reference."""
+    path = folder / "tenants" / TENANT / "items.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{json.dumps(item)}\n" for item in items), encoding="utf-8")
+    return path.name
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def chunk_size(definition: Definition[Any], shape: Shape) -> int:
+    """Items that the template has an execution process itself."""
+    most = quotas.max_items(len(definition.item_steps), shape)
+    return min(int(local.environment()["CHUNK_SIZE"]), most)
+
+
+def project(
+    definition: Definition[Any],
+    phases: Callable[[Any], JsonObject],
+    event: JsonObject,
+    items: int,
+    shape: Shape,
+) -> Usage:
+    """What more items take than can be run here, from runs with two chunks and with three."""
+    size = chunk_size(definition, shape)
+    chunks = -(-items // size)
+    two, three = (measure(definition, phases, event, number * size, shape) for number in (2, 3))
+
+    def scaled(name: str) -> int:
+        of_two, of_three = getattr(two, name), getattr(three, name)
+        return int(of_two + (of_three - of_two) * (items / size - 2))
+
+    counted = {str(number) for number in range(1 + chunks)}
+    return Usage(
+        executions=counted,
+        attempts=scaled("billed") - len(counted),
+        written_bytes=scaled("written_bytes"),
+        invocations=scaled("invocations"),
+        approvals=two.approvals,
+    )
+
+
+#% endif
+def default_shape() -> Shape:
+    """The shape that the template deploys."""
+    return load_shape(local.environment())

@@ -7,7 +7,6 @@ gives executions the names and ARNs that they have on AWS.
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 import os
@@ -35,17 +34,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
-#% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
 from ops import local, stack
+from ops.stack import HOST, IDENTITY
 
-#% else
-from ops import local
-
-#% endif
-HOST = "127.0.0.1"
 ACCOUNT = "000000000000"  # MiniStack's
-IDENTITY = "/local-aws"
-"""Asked for this, the front says whose it is, so that nothing else is taken for it, or stopped."""
 NAME_HEADER = "X-Amz-Durable-Execution-Name"
 ARN_HEADER = "X-Amz-Durable-Execution-Arn"
 HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
@@ -54,9 +46,8 @@ HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfe
 class Front:
     """The Lambda API, as a WSGI application."""
 
-    def __init__(self, ministack: str, emulator: str, region: str, identity: str) -> None:
+    def __init__(self, ministack: str, emulator: str, region: str) -> None:
         """Take the addresses of the two that it stands before."""
-        self._identity = identity
         self._ministack = ministack
         self._emulator = emulator
         self._region = region
@@ -76,7 +67,8 @@ class Front:
         request = Request(environ)
         path = environ["REQUEST_URI"]  # as it was sent: ARNs in it are quoted
         if path == IDENTITY:
-            response = Response(self._identity)
+            identity = {"project": str(local.ROOT), "process": os.getpid()}
+            response = Response(json.dumps(identity))
         elif path.startswith("/2025-12-01/"):
             response = self._to_the_emulator(request, path)
         elif INVOCATION_MARKER_HEADER in request.headers:
@@ -204,24 +196,6 @@ class Front:
         return Response(found.data, found.status, kept)
 
 
-def environment(port: int, region: str) -> dict[str, str]:
-    """This process's environment, but every AWS client speaks to the local AWS, and nothing else.
-
-    A profile, a session or an endpoint of the user's own is not in it, and no proxy stands between.
-    """
-    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"]))
-    return others | {
-        "NO_PROXY": direct,
-        "no_proxy": direct,
-        "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
-        "AWS_ENDPOINT_URL_LAMBDA": f"http://{HOST}:{port + 1}",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_DEFAULT_REGION": region,
-    }
-
-
 #% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
 def invoked_functions() -> dict[str, Any]:
     """The functions that the workflow invokes, and how: by name, as the emulator wants it."""
@@ -258,45 +232,41 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run everything until it is told to stop: MiniStack at a port, the front at the next."""
-    parser = argparse.ArgumentParser(prog="ops.emulator", description=__doc__.splitlines()[0])
-    parser.add_argument("--ministack", required=True, help="path of the program")
-    parser.add_argument("--port", type=int, required=True, help="of MiniStack; the front is next")
-    parser.add_argument("--region", required=True)
-    parser.add_argument("--identity", required=True, help="what the front says it is")
-    options = parser.parse_args(arguments)
+def serve(program: str) -> None:
+    """Run everything until it is told to stop: MiniStack at LOCAL_PORT, the front at the next.
+
+    Args:
+        program: the path of MiniStack.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # MiniStack has to be told, too
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(name)s %(message)s")
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it has one of its own: INFO
+    port, region = stack.local_port(), stack.parameters()["region"]
     ministack, front, emulator = (
-        f"http://{HOST}:{port}" for port in (options.port, options.port + 1, free_port())
+        f"http://{HOST}:{number}" for number in (port, port + 1, free_port())
     )
+    os.environ.update(stack.local_environment())
     settings = {
         "BIND_HOST": HOST,
-        "GATEWAY_PORT": str(options.port),
+        "GATEWAY_PORT": str(port),
         "IOT_MTLS_ENABLED": "0",  # it would take a port that is the same for everybody
-        "MINISTACK_REGION": options.region,
+        "MINISTACK_REGION": region,
     }
     config = WebRunnerConfig(
         web_service=WebServiceConfig(host=HOST, port=int(emulator.rpartition(":")[2])),
         lambda_endpoint=front,
         local_runner_endpoint=emulator,
-        local_runner_region=options.region,
+        local_runner_region=region,
         #% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
         function_configs=FunctionConfigs.from_dict(invoked_functions()),
         #% endif
     )
-    application = Front(ministack, emulator, options.region, options.identity)
     with ExitStack() as everything:
         process = everything.enter_context(
-            subprocess.Popen([options.ministack], env=os.environ | settings)  # noqa: S603
+            subprocess.Popen([program], env=os.environ | settings)  # noqa: S603
         )
         everything.callback(process.terminate)
         runner = everything.enter_context(WebRunner(config))
         threading.Thread(target=runner.serve_forever, daemon=True).start()
-        make_server(HOST, options.port + 1, application, threaded=True).serve_forever()
-
-
-if __name__ == "__main__":
-    main()
+        application = Front(ministack, emulator, region)
+        make_server(HOST, port + 1, application, threaded=True).serve_forever()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -12,13 +11,39 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import urllib3
 from botocore.exceptions import BotoCoreError, ClientError
 
-SAMCONFIG = Path(__file__).parent.parent / "samconfig.toml"
+ROOT = Path(__file__).parent.parent
+SAMCONFIG = ROOT / "samconfig.toml"
+HOST = "127.0.0.1"
+IDENTITY = "/local-aws"
+"""Asked for this, the front of the local AWS says which project it serves, and its process."""
+
+IDENTITY_SECONDS = 2
+"""How long whoever is at the port may take to say that."""
 
 
 class StackError(Exception):
     """The stack is not there, or has refused; the message says what."""
+
+
+class UsageError(StackError):
+    """The command line is wrong."""
+
+
+def report(run: Callable[[], int]) -> int:
+    """Run a verb; one line on standard error, and 1 or 2, where it is refused."""
+    try:
+        return run()
+    except (StackError, BotoCoreError, ClientError) as error:
+        print(error, file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+
+
+def is_local() -> bool:
+    """Whether the local AWS is meant."""
+    return os.environ.get("LOCAL", "0") not in {"", "0"}
 
 
 def sections() -> dict[str, dict[str, Any]]:
@@ -48,8 +73,16 @@ def parameters() -> dict[str, Any]:
 
 
 def client(service: str) -> Any:
-    """A client in the stack's Region."""
-    return boto3.client(service, region_name=parameters().get("region"))
+    """A client in the stack's Region.
+
+    Raises:
+        StackError: an endpoint of the user's own is no address.
+    """
+    region = parameters().get("region")
+    try:
+        return boto3.client(service, region_name=region)
+    except ValueError as error:
+        raise StackError(f"cannot reach AWS: {error}") from error
 
 
 def output(name: str) -> str:
@@ -79,15 +112,54 @@ def call(function: str, event: Any) -> Any:
     return payload
 
 
-def report(run: Callable[[], int]) -> int:
-    """Run a command; 1 and one line on standard error where AWS or the stack refuses."""
+def local_port() -> int:
+    """The port of the local AWS; it takes this one and the next.
+
+    Raises:
+        StackError: LOCAL_PORT is not such a port.
+    """
+    port = os.environ.get("LOCAL_PORT") or "4566"
+    if not port.isascii() or not port.isdigit() or not 1024 <= int(port) <= 65_534:
+        raise StackError(f"LOCAL_PORT is {port!r}, expected 1024 to 65534")
+    return int(port)
+
+
+def local_process() -> int | None:
+    """The process of this project's local AWS, or None if that is not what is at the port."""
+    url = f"http://{HOST}:{local_port() + 1}{IDENTITY}"
     try:
-        return run()
-    except (StackError, BotoCoreError, ClientError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        said = urllib3.request("GET", url, timeout=IDENTITY_SECONDS, retries=False).json()
+        return int(said["process"]) if said["project"] == str(ROOT) else None
+    except (urllib3.exceptions.HTTPError, ValueError, TypeError, KeyError):
+        return None  # nobody, or somebody else
 
 
-def add_tenant(parser: argparse.ArgumentParser) -> None:
-    """Add the argument that names the tenant."""
-    parser.add_argument("--tenant", required=True, help="tenant id, 3 to 24 of a-z and 0-9")
+def use_local_aws() -> None:
+    """Let every client of this process speak to the local AWS, and to nothing else.
+
+    Raises:
+        StackError: it does not run.
+    """
+    if local_process() is None:
+        raise StackError("the local AWS is not up: make local-up")
+    clean = local_environment()
+    os.environ.clear()
+    os.environ.update(clean, SAM_CLI_POLL_DELAY="1", SAM_CLI_TELEMETRY="0")
+
+
+def local_environment() -> dict[str, str]:
+    """This process's environment, but every AWS client speaks to the local AWS, and nothing else.
+
+    A profile, a session or an endpoint of the user's own is not in it, and no proxy stands between.
+    """
+    others = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"]))
+    return others | {
+        "NO_PROXY": direct,
+        "no_proxy": direct,
+        "AWS_ENDPOINT_URL": f"http://{HOST}:{local_port()}",
+        "AWS_ENDPOINT_URL_LAMBDA": f"http://{HOST}:{local_port() + 1}",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "AWS_DEFAULT_REGION": str(parameters()["region"]),
+    }

@@ -1,1 +1,1 @@
-"""The durable workflow: everything in this package is shipped to Lambda."""
+"""The workflow: everything here is yours to change. The chassis is what it stands on."""

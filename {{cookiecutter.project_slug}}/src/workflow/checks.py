@@ -1,8 +1,9 @@
 """The parallel checks: each looks at all items of an execution in a branch of its own.
 
-A check is a function from the work items, which it can go through once, to a small JSON object.
-Add one by writing the function and naming it in ``CHECKS``; the name is part of the execution's
-history. There may be many items: keep a total, or a few of them, and never all.
+A check is a function that goes through the work items once and returns a small JSON object. To add
+one, write the function and name it in ``CHECKS``; the name is part of the execution's history.
+There may be many items: keep a total, or a few of them, never all. A check runs in a durable step,
+so it may call other systems.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ import re
 import unicodedata
 #% endif
 from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable
 
-#% if cookiecutter.parallel_branch_count | int >= 5
-from workflow.data_processor import canonical_json, is_empty
-#% elif cookiecutter.parallel_branch_count | int >= 2
-from workflow.data_processor import canonical_json
+#% if cookiecutter.parallel_branch_count | int >= 2
+from chassis import Check, JsonObject, canonical_json, json_type
+#% else
+from chassis import Check, JsonObject, json_type
 #% endif
-from workflow.models import JsonObject, WorkItem, json_type
+#% if cookiecutter.parallel_branch_count | int >= 5
+from workflow.data_processor import WorkItem, is_empty
 
-Check: TypeAlias = Callable[[Iterable[WorkItem]], JsonObject]
+
+#% else
+from workflow.data_processor import WorkItem
 
 
+#% endif
 def summarize_types(items: Iterable[WorkItem]) -> JsonObject:
     """Count the items of each JSON type.
 

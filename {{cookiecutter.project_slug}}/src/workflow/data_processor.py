@@ -1,64 +1,66 @@
-"""The business logic: pure functions, no SDK, no I/O, no clock. Start changing here."""
+"""The business: what a work item is, what happens to it, and what is counted in the end.
+
+All but ``work_item`` runs inside durable steps, so it may call other systems and read the clock and
+the environment. A step runs at least once: docs/change.md says how to call a system just once.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypedDict
 
-from workflow.models import (
+from chassis import (
+    Attempt,
+    CheckResult,
     ItemError,
     ItemOutcomes,
-    ItemResult,
-    Metrics,
-    WorkItem,
+    JsonObject,
+    canonical_json,
     json_type,
 )
 
 
-def generate_work_items(items: list[Any], first: int = 1) -> list[WorkItem]:
-    """Turn the input into work items; the same input always gives the same items.
+class WorkItem(TypedDict):
+    """One unit of work."""
 
-    >>> generate_work_items(["a", {"sku": 7}])[1]
+    id: str
+    data: Any
+    priority: int
+    status: str
+
+
+class ItemResult(TypedDict):
+    """What is kept of a processed item; small, because every result is checkpointed."""
+
+    kind: str
+    bytes: int
+    digest: str
+
+
+def work_item(number: int, data: Any) -> WorkItem:
+    """Make a work item; the same number and data always make the same one.
+
+    >>> work_item(2, {"sku": 7})
     {'id': 'work-item-2', 'data': {'sku': 7}, 'priority': 2, 'status': 'pending'}
     """
-    return [
-        WorkItem(
-            id=f"work-item-{number}", data=data, priority=(number - 1) % 3 + 1, status="pending"
-        )
-        for number, data in enumerate(items, start=first)
-    ]
+    return WorkItem(
+        id=f"work-item-{number}", data=data, priority=(number - 1) % 3 + 1, status="pending"
+    )
 
 
-def batches(items: list[WorkItem], size: int) -> list[list[WorkItem]]:
-    """The items in groups that share a checkpoint; the last one may be smaller.
-
-    >>> items = generate_work_items(["a", "b", "c"])
-    >>> [len(batch) for batch in batches(items, 2)]
-    [2, 1]
-    """
-    return [items[first : first + size] for first in range(0, len(items), size)]
-
-
-def batch_name(batch: list[WorkItem]) -> str:
-    """What the history calls the step that processes these items.
-
-    >>> items = generate_work_items(["a", "b", "c"])
-    >>> batch_name(items[:1]), batch_name(items)
-    ('work-item-1', 'work-item-1 to work-item-3')
-    """
-    first, last = batch[0]["id"], batch[-1]["id"]
-    return first if len(batch) == 1 else f"{first} to {last}"
-
-
-def process_item(item: WorkItem) -> ItemResult:
+def process_item(item: WorkItem, attempt: Attempt) -> ItemResult:
     """Process one item: replace the body with what your business does to it.
 
-    The result is checkpointed: keep it small, and return keys instead of content.
+    Args:
+        item: as ``work_item`` has made it.
+        attempt: whose item it is, and a key for calls that must not happen twice.
 
     Raises:
-        ItemError: there is nothing in the item to process.
+        ItemError: there is nothing in the item to process. It fails, and the others do not.
+        TransientError: raise it when another system is not available: the step is tried again.
     """
+    del attempt  # nothing is called here
     data = item["data"]
     if is_empty(data):
         raise ItemError(f"nothing to process: the item is {json.dumps(data)[:20]}")
@@ -70,24 +72,15 @@ def process_item(item: WorkItem) -> ItemResult:
     )
 
 
-def aggregate(
-    outcomes: ItemOutcomes,
-    checks_run: int,
-    started_at: str,
-    finished_at: str,
-    duration_seconds: float,
-) -> Metrics:
+def aggregate(items: ItemOutcomes, checks: list[CheckResult]) -> JsonObject:
     """Count what has happened; ``successRate`` is null when there was nothing to process."""
-    succeeded, failed = outcomes.succeeded, outcomes.failed
-    return Metrics(
-        itemsProcessed=succeeded + failed,
-        itemsFailed=failed,
-        successRate=succeeded / (succeeded + failed) if succeeded + failed else None,
-        checksRun=checks_run,
-        startedAt=started_at,
-        finishedAt=finished_at,
-        durationSeconds=duration_seconds,
-    )
+    processed = items.succeeded + items.failed
+    return {
+        "itemsProcessed": processed,
+        "itemsFailed": items.failed,
+        "successRate": items.succeeded / processed if processed else None,
+        "checksRun": len(checks),
+    }
 
 
 def is_empty(data: Any) -> bool:
@@ -99,13 +92,3 @@ def is_empty(data: Any) -> bool:
     if isinstance(data, str):
         return not data.strip()
     return data is None or (isinstance(data, list | dict) and not data)
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one JSON text of a value, in UTF-8, whatever the order of its keys was.
-
-    >>> canonical_json({"b": 1, "a": "x"})
-    b'{"a":"x","b":1}'
-    """
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode(errors="surrogatepass")  # JSON may hold half a surrogate pair

@@ -19,10 +19,11 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import callback, stack, tenant
+from chassis.tenancy.profile import Profile
+from chassis.tenancy.registry import PROFILE, row_key
+from ops import executions, stack, tenants
 from ops.local import environment
-from tests.execution import make_event
-from workflow.registry import partition_key
+from tests.workflow.conftest import make_event
 
 STACK_NAME = os.environ.get("STACK_NAME")
 TENANT = os.environ.get("TENANT") or "acme"
@@ -45,9 +46,14 @@ def stack_output(name: str) -> str:
 @pytest.fixture(autouse=True)
 def _tenant() -> None:
     """A tenant of the stack, which in a silo has to be the stack's own."""
-    table = stack_output("TenantTableName")
-    with contextlib.suppress(tenant.NotDoneError):
-        tenant.add(boto3.client("dynamodb"), table, TENANT, "premium")
+    add_tenant(TENANT)
+
+
+def add_tenant(tenant_id: str) -> None:
+    """Add a tenant, unless it is there already."""
+    registry = tenants.Registry(boto3.client("dynamodb"), stack_output("TenantTableName"))
+    with contextlib.suppress(tenants.RefusedError):
+        registry.add(Profile(tenant_id, "ACTIVE", "premium", {}))
 
 
 def start_in_cloud(event: Any, tenant_id: str = TENANT) -> str:
@@ -57,18 +63,6 @@ def start_in_cloud(event: Any, tenant_id: str = TENANT) -> str:
     assert answer["started"], answer
     arn: str = answer["executionArn"]
     return arn
-
-
-def wait_until_asked(client: Any, arn: str) -> None:
-    """Wait until the execution waits for its approval."""
-    for _ in range(60):
-        try:
-            callback.pending_callback(client, arn)
-        except (callback.NoPendingApprovalError, client.exceptions.ResourceNotFoundException):
-            time.sleep(2)
-        else:
-            return
-    pytest.fail("the execution did not ask for an approval within two minutes")
 
 
 def wait_until_over(client: Any, arn: str) -> dict[str, Any]:
@@ -81,19 +75,33 @@ def wait_until_over(client: Any, arn: str) -> dict[str, Any]:
     pytest.fail("the execution did not end within two minutes")
 
 
-@pytest.mark.parametrize(
-    ("action", "status"), [("approve", "COMPLETED_WITH_FAILURES"), ("reject", "REJECTED")]
-)
-def test_answered(action: str, status: str) -> None:
-    client = boto3.client("lambda")
-    arn = start_in_cloud(make_event("a", {"sku": 7}, None))
-    wait_until_asked(client, arn)
+def answer(asked: dict[str, Any], decision: str, tenant_id: str = TENANT) -> Any:
+    """Answer through the approver, which says whether it was accepted."""
+    event = {"token": asked["token"], "answer": {"decision": decision, "decidedBy": "a test"}}
+    return stack.call(stack_output("ApproverFunctionName"), event | {"tenantId": tenant_id})
 
-    assert callback.main([action, "--execution", arn, "--by", "a test"]) == 0
+
+def test_approved(messages: Callable[[str], dict[str, Any]]) -> None:
+    client = boto3.client("lambda")
+    arn = start_in_cloud(make_event("a", {"sku": 7}))
+    while client.get_durable_execution(DurableExecutionArn=arn)["Status"] == "RUNNING":
+        assert answer(messages(arn), "APPROVED")["accepted"]
+        while executions.pending_approvals(arn) == []:
+            if client.get_durable_execution(DurableExecutionArn=arn)["Status"] != "RUNNING":
+                break
+            time.sleep(2)
 
     execution = wait_until_over(client, arn)
     assert execution["Status"] == "SUCCEEDED"
-    assert json.loads(execution["Result"])["status"] == status
+    assert json.loads(execution["Result"])["status"].startswith("COMPLETED")
+
+
+def test_rejected(messages: Callable[[str], dict[str, Any]]) -> None:
+    arn = start_in_cloud(make_event("a"))
+    assert answer(messages(arn), "REJECTED")["accepted"]
+
+    execution = wait_until_over(boto3.client("lambda"), arn)
+    assert json.loads(execution["Result"])["status"] == "REJECTED"
 
 
 def test_a_failed_execution_leaves_its_event_in_the_dead_letter_queue() -> None:
@@ -121,14 +129,14 @@ def test_a_failed_execution_leaves_its_event_in_the_dead_letter_queue() -> None:
     pytest.fail("the event did not arrive in the dead-letter queue within two minutes")
 
 
-def test_the_count_goes_down_when_an_execution_ends() -> None:
+def test_the_count_goes_down_when_an_execution_ends(
+    messages: Callable[[str], dict[str, Any]],
+) -> None:
     client, dynamodb = boto3.client("lambda"), boto3.client("dynamodb")
     arn = start_in_cloud(make_event("a"))
-    wait_until_asked(client, arn)
-    name = arn.split("/")[-2]
-    key = {"pk": {"S": partition_key(TENANT)}, "sk": {"S": f"RUN#{name}"}}
-    callback.main(["reject", "--execution", arn])
+    answer(messages(arn), "REJECTED")
     wait_until_over(client, arn)
+    key = row_key(TENANT, f"RUN#{arn.split('/')[-2]}")
 
     for _ in range(60):
         item = dynamodb.get_item(TableName=stack_output("TenantTableName"), Key=key)["Item"]
@@ -138,7 +146,7 @@ def test_the_count_goes_down_when_an_execution_ends() -> None:
     pytest.fail("the execution was still counted as running two minutes after its end")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def messages() -> Iterator[Callable[[str], dict[str, Any]]]:
     """What the approvers of an execution are told: a queue that subscribes to the topic."""
     sqs, sns = boto3.client("sqs"), boto3.client("sns")
@@ -181,19 +189,14 @@ def messages() -> Iterator[Callable[[str], dict[str, Any]]]:
 def test_a_token_answers_once_and_for_its_own_tenant_only(
     messages: Callable[[str], dict[str, Any]],
 ) -> None:
-    client = boto3.client("lambda")
     arn = start_in_cloud(make_event("a"))
-    event = {"token": messages(arn)["token"], "answer": {"decision": "APPROVED"}}
+    asked = messages(arn)
 
-    def answer(tenant_id: str) -> Any:
-        reply = stack.call(stack_output("ApproverFunctionName"), event | {"tenantId": tenant_id})
-        return reply["accepted"]
-
-    assert answer(f"not{TENANT}") is False
-    assert answer(TENANT) is True
-    assert answer(TENANT) is False
+    assert answer(asked, "REJECTED", f"not{TENANT}"[:24])["accepted"] is False
+    assert answer(asked, "REJECTED")["accepted"] is True
+    assert answer(asked, "REJECTED")["accepted"] is False
     # In isolated tenancy: the guard has compared the invocation's tenant again, after the wait.
-    assert wait_until_over(client, arn)["Status"] == "SUCCEEDED"
+    assert wait_until_over(boto3.client("lambda"), arn)["Status"] == "SUCCEEDED"
 
 
 @pytest.fixture
@@ -237,25 +240,28 @@ def session_of() -> Iterator[Callable[[str], boto3.Session]]:
 
 
 def test_iam_keeps_a_session_of_one_tenant_from_another(
-    session_of: Callable[[str], boto3.Session],
+    session_of: Callable[[str], boto3.Session], messages: Callable[[str], dict[str, Any]]
 ) -> None:
     """The second wall, behind the code: TENANT's item and callback, and another's session."""
     client, table = boto3.client("lambda"), stack_output("TenantTableName")
     arn = start_in_cloud(make_event("a"))
-    wait_until_asked(client, arn)
-    callback_id = callback.pending_callback(client, arn)
+    asked = messages(arn)
+    history = client.get_durable_execution_history(
+        DurableExecutionArn=arn, IncludeExecutionData=True
+    )
+    (callback_id,) = (
+        event["CallbackStartedDetails"]["CallbackId"]
+        for event in history["Events"]
+        if event["EventType"] == "CallbackStarted"
+    )
     own, foreign = session_of(TENANT), session_of(f"not{TENANT}"[:24])
 
     for session, code in ((own, None), (foreign, "AccessDeniedException")):
-        assert (
-            error_code(
-                session.client("dynamodb").get_item, TableName=table, Key=tenant._key(TENANT)
-            )
-            == code
-        )
+        read = session.client("dynamodb").get_item
+        assert error_code(read, TableName=table, Key=row_key(TENANT, PROFILE)) == code
         heartbeat = session.client("lambda").send_durable_execution_callback_heartbeat
         assert error_code(heartbeat, CallbackId=callback_id) == code
-    callback.main(["reject", "--execution", arn])
+    answer(asked, "REJECTED")
 
 
 def error_code(operation: Callable[..., Any], **request: Any) -> str | None:
@@ -268,16 +274,15 @@ def error_code(operation: Callable[..., Any], **request: Any) -> str | None:
 
 
 #% if cookiecutter.tenancy == "isolated"
-def test_no_execution_environment_serves_two_tenants() -> None:
+def test_no_execution_environment_serves_two_tenants(
+    messages: Callable[[str], dict[str, Any]],
+) -> None:
     """Every environment writes a log stream of its own."""
     other = f"not{TENANT}"[:24]
-    with contextlib.suppress(tenant.NotDoneError):
-        tenant.add(boto3.client("dynamodb"), stack_output("TenantTableName"), other, "premium")
-    client = boto3.client("lambda")
+    add_tenant(other)
     for tenant_id in (TENANT, other):
-        arn = start_in_cloud(make_event("a"), tenant_id)
-        wait_until_asked(client, arn)
-        callback.main(["reject", "--execution", arn])
+        asked = messages(start_in_cloud(make_event("a"), tenant_id))
+        answer(asked, "REJECTED", tenant_id)
 
     def streams(tenant_id: str) -> set[str]:
         pages = (
@@ -301,8 +306,6 @@ def test_no_execution_environment_serves_two_tenants() -> None:
 
 #% endif
 def test_an_unknown_token_answers_nothing() -> None:
-    event = {"tenantId": TENANT, "token": "unknown", "answer": {"decision": "APPROVED"}}
-
-    reply = stack.call(stack_output("ApproverFunctionName"), event)
+    reply = answer({"token": "unknown"}, "APPROVED")
 
     assert reply == {"accepted": False, "reason": "there is no such pending approval"}

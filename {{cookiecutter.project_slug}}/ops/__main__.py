@@ -1,0 +1,161 @@
+"""What an operator types: run, start, approve, look, and look after tenants.
+
+The verbs that speak to AWS speak to the stack of samconfig.toml that ENV names; with LOCAL=1 in
+the environment, to the local AWS instead. The exit status is 0 if it is done, 1 if it was refused,
+2 if the command line is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import Any, NamedTuple
+
+TENANT = {"help": "3 to 24 of a-z and 0-9"}
+EVENT = {"default": "events/order.json", "help": "input, a JSON file"}
+JSON = {"action": "store_true", "help": "print JSON, for scripts"}
+
+
+class Verb(NamedTuple):
+    """A verb of the program.
+
+    Attributes:
+        summary: what it does.
+        example: the command line without the program.
+        run: module and function, which is imported when it is needed: boto3 takes a while.
+        arguments: by name, as ``add_argument`` takes them.
+        of_stack: whether LOCAL=1 means the local AWS.
+    """
+
+    summary: str
+    example: str
+    run: str
+    arguments: dict[str, dict[str, Any]]
+    of_stack: bool = True
+
+
+ANSWER: dict[str, dict[str, Any]] = {
+    "--tenant": {"default": "", **TENANT},
+    "--token": {"default": "", "help": "of the message; the local AWS knows what was asked first"},
+    "--by": {"default": "", "help": "who decides; you, if it is left out"},
+    "--comment": {"default": "", "help": "why"},
+}
+VERBS = {
+    "run": Verb(
+        "run the workflow on this machine",
+        "run --answer approve",
+        "run:main",
+        {
+            "--event": EVENT,
+            "--answer": {
+                "choices": ["ask", "approve", "reject", "timeout"],
+                "default": "ask",
+                "help": "what is answered whenever somebody is asked",
+            },
+            "--tenant": {"help": "instead of the event's; see ops/tenants.json"},
+        },
+        of_stack=False,
+    ),
+    "cost": Verb(
+        "say what an approved execution costs",
+        "cost --items 100",
+        "cost:main",
+        {
+            "--event": {**EVENT, "help": "its items are repeated"},
+            "--items": {"type": int, "default": 100, "help": "items of an execution"},
+            "--nesting": {"choices": ["FLAT", "NESTED"], "help": "as the parameter Nesting"},
+            "--items-per-checkpoint": {"type": int, "metavar": "N", "help": "1 to 100, likewise"},
+            "--json": JSON,
+        },
+        of_stack=False,
+    ),
+    "start": Verb(
+        "start an execution",
+        "start --tenant acme --event events/order.json",
+        "executions:start",
+        {
+            "--tenant": {"required": True, **TENANT},
+            "--event": EVENT,
+            "--wait": {"action": "store_true", "help": "until it asks, or is over"},
+            "--json": JSON,
+        },
+    ),
+    **{
+        name: Verb(summary, f"{name} --tenant acme --token 0123", "executions:answer", ANSWER)
+        for name, summary in {
+            "approve": "approve what waits for an approval",
+            "reject": "reject what waits for an approval",
+            "heartbeat": "say that the approver is still there",
+        }.items()
+    },
+    "show": Verb(
+        "show how an execution is, and its result",
+        "show arn:aws:...",
+        "executions:show",
+        {"execution": {"help": "the ARN of the execution"}, "--json": JSON},
+    ),
+    "tenant": Verb(
+        "add, show and change tenants",
+        "tenant add acme --tier standard",
+        "tenants:manage",
+        {
+            "action": {
+                "choices": ["add", "show", "set", "suspend", "resume", "remove", "list"],
+            },
+            "tenant": {"nargs": "?", "default": "", **TENANT},
+            "--tier": {"default": "", "help": "one of tiers.toml"},
+            "--limits": {"default": "", "help": "'map_concurrency=5 ...'; 'none' for the tier's"},
+            "--json": JSON,
+        },
+    ),
+    "local": Verb(
+        "serve a local AWS, and deploy to it",
+        "local serve",
+        "local_aws:manage",
+        {
+            "action": {
+                "choices": ["serve", "up", "deploy", "down"],
+                "help": "serve: until it is interrupted; up: in the background",
+            },
+            "--ministack": {"default": ".ministack/bin/ministack", "help": "the program"},
+            "--sam": {"default": "sam", "help": "the SAM CLI"},
+            "--parameters": {"default": "", "help": "Name=value ... of the template"},
+        },
+        of_stack=False,
+    ),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and do what it says."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ops",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(metavar="verb", dest="verb", required=True)
+    for name, verb in VERBS.items():
+        example = f"example: python -m ops {verb.example}"
+        added = verbs.add_parser(name, help=verb.summary, description=verb.summary, epilog=example)
+        for argument, how in verb.arguments.items():
+            added.add_argument(argument, **how)
+    options = parser.parse_args(arguments)
+    stack = import_module("ops.stack")
+    chosen = VERBS[options.verb]
+
+    def run() -> int:
+        if chosen.of_stack and stack.is_local():
+            stack.use_local_aws()
+        module, _, function = chosen.run.partition(":")
+        return int(getattr(import_module(f"ops.{module}"), function)(options))
+
+    try:
+        return int(stack.report(run))
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""Start executions of the stack, answer their approvals, and show how they are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from chassis.wire import JsonObject
+from ops import inbox, stack
+
+DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
+POLL_SECONDS = 0.3
+"""How often an execution is looked at by somebody who waits; an account may look 15 times a second.
+
+Source: Lambda quotas, GetDurableExecutionHistory, read 2026-11-22.
+"""
+
+
+def start(options: argparse.Namespace) -> int:
+    """Start an execution through the stack's starter."""
+    event = read_event(Path(options.event))
+    reply = stack.call(stack.output("StarterFunctionName"), {**event, "tenantId": options.tenant})
+    if not reply["started"]:
+        print(reply["reason"], file=sys.stderr)
+        return 1
+    if not options.wait:
+        print(json.dumps(reply) if options.json else f"started {reply['executionArn']}")
+        return 0
+    print(f"started {reply['executionArn']}", file=sys.stderr)
+    return wait(reply["executionArn"], as_json=options.json)
+
+
+def read_event(path: Path) -> JsonObject:
+    """Load the input.
+
+    Raises:
+        StackError: it cannot be read, or is not a JSON object.
+    """
+    try:
+        event = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise stack.StackError(f"cannot read the event: {error}") from error
+    if not isinstance(event, dict):
+        raise stack.StackError(f"{path} is not a JSON object")
+    return event
+
+
+def answer(options: argparse.Namespace) -> int:
+    """Answer through the stack's approver, as the services of the tenant do.
+
+    On the local AWS, without a token, what was asked first is answered.
+    """
+    if options.token:
+        reply = send(options, options.tenant, options.token)
+        print(f"{options.verb}: {reply.get('reason', 'accepted')}", file=sys.stderr)
+        return 0 if reply["accepted"] else 1
+    if not stack.is_local():
+        raise stack.UsageError("give --tenant and --token, from the message (make: TENANT= TOKEN=)")
+    for asked, remove in inbox.messages():
+        reply = send(options, asked["tenantId"], asked["token"])
+        if reply["accepted"] and options.verb not in DECISIONS:
+            return 0
+        remove()  # it has been answered now, or cannot be any more
+        if reply["accepted"]:
+            print(f"{options.verb} {asked['approval']}: accepted", file=sys.stderr)
+            return wait(asked["executionArn"])
+    raise stack.StackError("nothing waits for an approval: make local-start starts something")
+
+
+def send(options: argparse.Namespace, tenant_id: str, token: str) -> Any:
+    """Call the approver; without a decision it is a heartbeat."""
+    event: JsonObject = {"tenantId": tenant_id, "token": token}
+    if decision := DECISIONS.get(options.verb):
+        given = {"decidedBy": options.by or os.environ.get("USER"), "comment": options.comment}
+        event["answer"] = {"decision": decision} | {k: v for k, v in given.items() if v}
+    return stack.call(stack.output("ApproverFunctionName"), event)
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print how an execution is, and its result or error."""
+    execution = status_of(options.execution)
+    if not options.json:
+        print(f"{execution['DurableExecutionName']} is {execution['Status']}")
+    report(execution, as_json=options.json)
+    return 0
+
+
+def wait(execution_arn: str, *, as_json: bool = False) -> int:
+    """Wait until an execution asks for an approval, or is over; 0 unless it has failed."""
+    while True:
+        execution = status_of(execution_arn)
+        if execution["Status"] != "RUNNING" or execution["waitsFor"]:
+            return report(execution, as_json=as_json)
+        time.sleep(POLL_SECONDS)
+
+
+def report(execution: JsonObject, *, as_json: bool = False) -> int:
+    """Print what an execution waits for, or what came of it; 1 if it has failed."""
+    if as_json:
+        print(json.dumps(execution, default=str))
+    elif execution["waitsFor"]:
+        print(f"it waits for: {', '.join(execution['waitsFor'])}")
+    elif execution.get("Result"):
+        print(json.dumps(json.loads(execution["Result"]), indent=2))
+    elif error := execution.get("Error"):
+        message = f"{error.get('ErrorType', '')}: {error.get('ErrorMessage', '')}"
+        print(f"{execution['Status']} {message}", file=sys.stderr)
+    return 0 if execution["Status"] in {"RUNNING", "SUCCEEDED"} else 1
+
+
+def status_of(execution_arn: str) -> JsonObject:
+    """The execution as the API describes it, and the approvals that it waits for."""
+    execution: JsonObject = stack.client("lambda").get_durable_execution(
+        DurableExecutionArn=execution_arn, IncludeExecutionData=True
+    )
+    del execution["ResponseMetadata"]
+    is_running = execution["Status"] == "RUNNING"
+    return {**execution, "waitsFor": pending_approvals(execution_arn) if is_running else []}
+
+
+def pending_approvals(execution_arn: str) -> list[str]:
+    """The names of the approvals that an execution waits for."""
+    started: dict[str, str] = {}
+    for event in history(execution_arn):
+        if event["EventType"] == "CallbackStarted":
+            started[event["Id"]] = event["Name"].removesuffix(" create callback id")
+        elif event["EventType"].startswith("Callback"):
+            started.pop(event["Id"], None)
+    return list(started.values())
+
+
+def history(execution_arn: str) -> Iterator[JsonObject]:
+    """Every event of the execution, page by page, without payloads."""
+    client = stack.client("lambda")
+    page: JsonObject = {"DurableExecutionArn": execution_arn, "IncludeExecutionData": False}
+    while True:
+        response = client.get_durable_execution_history(**page)
+        yield from response["Events"]
+        if not response.get("NextMarker"):
+            return
+        page["Marker"] = response["NextMarker"]

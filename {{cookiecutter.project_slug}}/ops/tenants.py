@@ -1,0 +1,181 @@
+"""Add, show, set, suspend, resume, remove and list tenants; no deploy is needed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from chassis.model import TENANT_ID, TenantRefusedError
+from chassis.tenancy.profile import Limits, Profile, Tiers, read_tiers
+from chassis.tenancy.registry import PROFILE, TablePartition, partition_key, row_key
+from chassis.wire import JsonObject
+from ops import stack
+
+LIMITS = tuple(Limits.__annotations__)
+
+
+class RefusedError(stack.StackError):
+    """The registry does not allow it; the message says why."""
+
+
+@cache
+def tiers() -> Tiers:
+    """The tiers of the workflow."""
+    return read_tiers(stack.ROOT / "src" / "workflow" / "tiers.toml")
+
+
+def manage(options: argparse.Namespace) -> int:
+    """Do what the command line says.
+
+    Raises:
+        UsageError: the command line is wrong.
+        RefusedError: the registry does not allow it.
+    """
+    action, tenant_id, tier = options.action, options.tenant, options.tier
+    if action != "list" and not TENANT_ID.fullmatch(tenant_id):
+        raise stack.UsageError(f"the tenant is {tenant_id!r}, expected 3 to 24 of a-z and 0-9")
+    if tier not in tiers() and (action == "add" or tier):
+        raise stack.UsageError(f"the tier is {tier!r}, expected one of {', '.join(tiers())}")
+    if action == "set" and not (tier or options.limits):
+        raise stack.UsageError("nothing to set: give --tier or --limits (make: TIER= or LIMITS=)")
+    limits = parse_limits(options.limits)
+    registry = Registry()
+    if action == "add":
+        registry.add(Profile(tenant_id, "ACTIVE", tier, limits or {}))
+    elif action == "set":
+        registry.change(tenant_id, tier=tier or None, overrides=limits)
+    elif action in {"suspend", "resume"}:
+        registry.change(tenant_id, status="SUSPENDED" if action == "suspend" else "ACTIVE")
+    elif action == "remove":
+        registry.remove(tenant_id)
+    elif action == "show":
+        print(json.dumps(registry.show(tenant_id), indent=2))
+    else:
+        print_all(registry, as_json=options.json)
+    return 0
+
+
+def print_all(registry: Registry, *, as_json: bool) -> None:
+    """Print every tenant with its status, tier and running executions."""
+    rows = [
+        {
+            "tenantId": profile.tenant_id,
+            "status": profile.status,
+            "tier": profile.tier,
+            "running": profile.running,
+        }
+        for profile in registry.every()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return
+    for row in rows:
+        known = f"{row['tenantId']:<24} {row['status']:<10} {row['tier']:<10}"
+        print(f"{known} {row['running']} running")
+
+
+def parse_limits(text: str) -> dict[str, int] | None:
+    """Read ``name=number ...``; nothing for "none", and None if there is nothing to read.
+
+    >>> parse_limits("map_concurrency=5 running_executions=50")
+    {'map_concurrency': 5, 'running_executions': 50}
+
+    Raises:
+        UsageError: a name that is no limit, or a number that is not 1 or more.
+    """
+    if text in ("", "none"):
+        return {} if text else None
+    limits = {}
+    for part in text.split():
+        name, _, number = part.partition("=")
+        if name not in LIMITS:
+            raise stack.UsageError(f"there is no limit {name!r}, expected {', '.join(LIMITS)}")
+        if not number.isascii() or not number.isdigit() or not 1 <= int(number) <= 1_000_000:
+            raise stack.UsageError(f"{name} is {number!r}, expected a number from 1 to 1000000")
+        limits[name] = int(number)
+    return limits
+
+
+class Registry:
+    """The tenants of the stack; the schema of their rows is the chassis'."""
+
+    def __init__(self, client: Any = None, table: str | None = None) -> None:
+        """Take another client and table than those of the stack, if any."""
+        self._client = client or stack.client("dynamodb")
+        self._table = table or stack.output("TenantTableName")
+
+    def add(self, profile: Profile) -> None:
+        """Add a tenant; one that is there is left as it is."""
+        self._conditional(
+            self._client.put_item,
+            f"tenant {profile.tenant_id} is there already: nothing was changed",
+            Item={**row_key(profile.tenant_id, PROFILE), **profile.to_row()},
+            ConditionExpression="attribute_not_exists(pk)",
+        )
+
+    def show(self, tenant_id: str) -> JsonObject:
+        """A tenant with the limits that hold for it."""
+        try:
+            profile = TablePartition(tenant_id, self._client, self._table).profile()
+            limits = profile.limits(tiers())
+        except TenantRefusedError as error:
+            raise RefusedError(str(error)) from error
+        known = {"tenantId": tenant_id, "status": profile.status, "tier": profile.tier}
+        return {**known, "running": profile.running, "limits": limits}
+
+    def change(
+        self,
+        tenant_id: str,
+        *,
+        status: str | None = None,
+        tier: str | None = None,
+        overrides: dict[str, int] | None = None,
+    ) -> None:
+        """Change what is given and leave the rest; executions that run are left alone."""
+        row = Profile(tenant_id, status or "", tier or "", overrides or {}).to_row()
+        given = {"status": status, "tier": tier, "overrides": overrides}
+        names = [name for name, value in given.items() if value is not None]
+        self._conditional(
+            self._client.update_item,
+            f"tenant {tenant_id} is unknown",
+            Key=row_key(tenant_id, PROFILE),
+            UpdateExpression="SET " + ", ".join(f"#{name} = :{name}" for name in names),
+            ConditionExpression="attribute_exists(pk)",
+            ExpressionAttributeNames={f"#{name}": name for name in names},
+            ExpressionAttributeValues={f":{name}": row[name] for name in names},
+        )
+
+    def remove(self, tenant_id: str) -> None:
+        """Remove a tenant that runs nothing; do not give its id to another one."""
+        self._conditional(
+            self._client.delete_item,
+            f"tenant {tenant_id} is unknown, or has running executions: nothing was removed",
+            Key=row_key(tenant_id, PROFILE),
+            ConditionExpression="running = :zero",
+            ExpressionAttributeValues={":zero": {"N": "0"}},
+        )
+
+    def every(self) -> list[Profile]:
+        """All tenants."""
+        pages = self._client.get_paginator("scan").paginate(
+            TableName=self._table,
+            FilterExpression="sk = :profile",
+            ExpressionAttributeValues={":profile": {"S": PROFILE}},
+        )
+        return [
+            Profile.from_row(item["pk"]["S"].removeprefix(partition_key("")), item)
+            for page in pages
+            for item in page["Items"]
+        ]
+
+    def _conditional(self, operation: Any, refusal: str, **request: Any) -> None:
+        try:
+            operation(TableName=self._table, **request)
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
+                raise
+            raise RefusedError(refusal) from error

@@ -1,0 +1,198 @@
+"""One execution of a workflow, as its code sees it: the phases that it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+#% if cookiecutter.__invoke
+from typing import Any, Generic
+
+#% else
+from typing import Generic
+
+#% endif
+from aws_durable_execution_sdk_python import DurableContext
+
+from chassis.durable import policies
+from chassis.durable.approval import await_approval
+from chassis.durable.checks import run_checks
+#% if cookiecutter.fan_out == "yes"
+from chassis.durable.fan_out import process_chunks
+#% endif
+#% if cookiecutter.__invoke
+from chassis.durable.invocation import invoke
+#% endif
+from chassis.durable.items import process_items
+from chassis.model import (
+    Approval,
+    Check,
+    CheckResult,
+    Definition,
+    ItemOutcomes,
+    ParseAnswer,
+    Plan,
+    R,
+)
+#% if cookiecutter.fan_out == "yes"
+from chassis.quotas import fit_output, fits
+from chassis.steps import chunks, work
+#% else
+from chassis.quotas import fit_output, require_room
+from chassis.steps import work
+#% endif
+from chassis.tenancy.stores import Stores
+from chassis.wire import JsonObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution(Generic[R]):
+    """One execution, with what every phase needs.
+
+    Attributes:
+        request: the input.
+        definition: the workflow's.
+        stores: where rows and objects are.
+        durable: what the chassis' own operations run in.
+    """
+
+    durable: DurableContext
+    request: R
+    definition: Definition[R]
+    stores: Stores
+
+    @property
+    def context(self) -> DurableContext:
+        """The SDK's own, for other operations of the workflow: ``step``, ``wait`` and so on."""
+        return self.durable
+
+    @property
+    def arn(self) -> str:
+        """The ARN of the execution."""
+        return self.durable.execution_context.durable_execution_arn
+
+    def identity(self) -> JsonObject:
+        """What names the execution in a message: workflow id, tenant id and ARN."""
+        return {**self.request.identity(), "executionArn": self.arn}
+
+    def prepare_work(self) -> Plan:
+        """Turn the input into work items, and fix the settings for the rest of the execution.
+
+        Raises:
+            StepError: the tenant may not run this, or has too many items; the message says why.
+            #% if cookiecutter.fan_out == "no"
+            InvalidInputError: there are more items than fit into one execution.
+            #% endif
+        """
+        body = work.prepare_work(self.definition, self.stores, self.request, self.arn)
+        #% if cookiecutter.fan_out == "yes"
+        return self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
+
+        #% else
+        plan = self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
+        require_room(plan["item_count"], len(self.definition.item_steps), plan["settings"])
+        return plan
+
+    #% endif
+    def ask_for_approval(
+        self, plan: Plan, name: str, evidence: JsonObject, parse_answer: ParseAnswer
+    ) -> Approval:
+        """Tell the approvers, and suspend until one of them answers or the time is up.
+
+        Args:
+            plan: of this execution.
+            name: of this approval, unlike any other of the workflow. It is in the message and in
+                its attribute ``approval``, by which subscribers of the topic can filter.
+            evidence: what the approvers are shown; small.
+            parse_answer: reads the answer.
+
+        Raises:
+            ApprovalNotRequestedError: the request could not be sent, even after retries.
+            ApprovalTimedOutError: nobody answered, and the stack is set to fail then.
+            InvalidAnswerError: the answer is malformed.
+        """
+        message = {**self.identity(), "approval": name, **evidence}
+        return await_approval(self.durable, self.stores, plan["settings"], message, parse_answer)
+
+    def run_checks(self, plan: Plan, checks: Mapping[str, Check]) -> list[CheckResult]:
+        """Run every check over all items, each in a parallel branch that has its name.
+
+        Raises:
+            ChecksFailedError: more checks failed than the stack tolerates.
+        """
+        #% if cookiecutter.fan_out == "yes"
+        if plan["stored"]:
+            stored = chunks.StoredItems(
+                self.definition, self.stores, self.request.tenant_id, plan["stored"]
+            )
+            return run_checks(self.durable, checks, stored, plan["settings"])
+        #% endif
+        return run_checks(self.durable, checks, plan["items"], plan["settings"])
+
+    def process_items(self, plan: Plan) -> ItemOutcomes:
+        """Run the steps of every item, with bounded concurrency and a checkpoint for each step.
+
+        Raises:
+            TooManyItemsFailedError: a larger share of the items failed than the stack tolerates.
+        """
+        #% if cookiecutter.fan_out == "yes"
+        if plan["stored"]:
+            return process_chunks(self.durable, self.request, plan["stored"], plan["settings"])
+        #% endif
+        return process_items(
+            self.durable,
+            plan["items"],
+            self.definition.item_steps,
+            plan["settings"],
+            self.request.tenant_id,
+            self.arn,
+        )
+
+    def aggregate_results(
+        self,
+        plan: Plan,
+        checks: list[CheckResult],
+        items: ItemOutcomes,
+        aggregate: Callable[[ItemOutcomes, list[CheckResult]], JsonObject],
+    ) -> JsonObject:
+        """Count what has happened, in a step; return that with when it began and ended.
+
+        Args:
+            plan: of this execution.
+            checks: their results.
+            items: their outcomes.
+            aggregate: makes the numbers of the workflow's own.
+        """
+        return self.durable.step(
+            work.aggregate_results(plan, checks, items, aggregate),
+            name="aggregate-results",
+            config=policies.ONCE,
+        )
+
+    #% if cookiecutter.__invoke
+    def invoke(self, function: str, payload: JsonObject, name: str) -> Any:
+        """Invoke a function for the tenant of this execution, and once more if it fails.
+
+        Args:
+            function: its ARN; the role of the workflow has to allow it.
+            payload: small; the tenant id is added to it.
+            name: of the operation.
+
+        Raises:
+            InvokeError: it has failed again.
+        """
+        return invoke(self.durable, self.request.tenant_id, function, payload, name)
+
+    #% endif
+    def finish(self, output: JsonObject) -> JsonObject:
+        """The output as it can be returned: one that is too large leaves out ``results``."""
+        #% if cookiecutter.fan_out == "yes"
+        items = output["mapResults"]
+        if items["results"] and not fits(output):
+            lines = items["results"] + items["failedItems"]
+            items["resultsRef"] = self.durable.step(
+                chunks.store_output(self.stores, self.request, self.arn, lines),
+                name="store-output",
+                config=policies.RETRY_TRANSIENT,
+            )
+        #% endif
+        return fit_output(output)

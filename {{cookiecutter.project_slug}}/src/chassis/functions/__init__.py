@@ -1,0 +1,1 @@
+"""The functions around the workflow; none of them imports the durable SDK."""

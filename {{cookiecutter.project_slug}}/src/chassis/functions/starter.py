@@ -1,0 +1,125 @@
+"""The only way to start an execution: checks the tenant, counts, names, and invokes.
+
+Trusted services call it, and authenticate their callers themselves: it believes the tenant id that
+they send.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from chassis import quotas
+from chassis.model import Definition, InvalidInputError, Request, TenantRefusedError
+#% if cookiecutter.fan_out == "no"
+from chassis.settings import load_shape
+#% endif
+from chassis.tenancy.credentials import CONFIG
+from chassis.tenancy.guard import execution_name, require_served
+from chassis.tenancy.profile import read_tiers, require_allowed
+from chassis.tenancy.stores import table_partition
+from chassis.wire import JsonObject, canonical_json
+
+MAX_KEY_LENGTH = 256
+
+
+def starter(definition: Definition[Any]) -> Callable[[Any, Any], JsonObject]:
+    """Make the Lambda handler that starts executions of a workflow.
+
+    Its event is the workflow's own, and may have a ``requestKey``: requests with the same key, or
+    else with the same content, are one execution. It returns
+    ``{"started": true, "executionName": ..., "executionArn": ...}``, or
+    ``{"started": false, "reason": ...}``.
+    """
+
+    def handler(event: Any, context: Any) -> JsonObject:
+        del context
+        try:
+            request = definition.parse_request(event)
+            quotas.require_fit(request, definition)
+            #% if cookiecutter.fan_out == "no"
+            shape = load_shape(os.environ)
+            quotas.require_room(len(request.items), len(definition.item_steps), shape)
+            #% endif
+            return start(definition, request, event)
+        except (InvalidInputError, TenantRefusedError) as error:
+            return {"started": False, "reason": str(error)}
+
+    return handler
+
+
+def start(definition: Definition[Any], request: Request, event: JsonObject) -> JsonObject:
+    """Count the execution and invoke the workflow.
+
+    A start that fails stays counted until the reconciler has looked, because another request of
+    the same name may have succeeded; the same request can be sent again at once.
+
+    Raises:
+        TenantRefusedError: the tenant is unknown or suspended, or may not run another execution.
+        InvalidInputError: more items than the tenant may have processed.
+    """
+    require_served(request.tenant_id, os.environ["TENANT_ID"])
+    registry = table_partition(request.tenant_id)
+    limits = registry.profile().require_active().limits(read_tiers(definition.tiers))
+    require_allowed(len(request.items), limits)
+    payload = canonical_json(request.event)
+    key = request_key(event) or payload.hex()
+    #% if cookiecutter.fan_out == "yes"
+    if request.input_ref and "requestKey" not in event:
+        raise InvalidInputError(
+            "a request with inputRef needs a requestKey, because its content is not in the request"
+        )
+    #% endif
+    workflow = os.environ["WORKFLOW_ALIAS_ARN"]
+    name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")
+    registry.admit(name, limits["running_executions"], int(time.time()))
+    arn = invoke(request.tenant_id, name, payload)
+    with suppress(TenantRefusedError):  # it is over already
+        registry.note_arn(arn)
+    return {"started": True, "executionName": name, "executionArn": arn}
+
+
+def request_key(event: JsonObject) -> str | None:
+    """The caller's key for the request, if it has one.
+
+    Raises:
+        InvalidInputError: it is not a string of 1 to 256 characters.
+    """
+    key = event.get("requestKey")
+    if key is not None and not (isinstance(key, str) and 1 <= len(key) <= MAX_KEY_LENGTH):
+        raise InvalidInputError(f"requestKey must be a string of 1 to {MAX_KEY_LENGTH} characters")
+    return key
+
+
+def invoke(tenant_id: str, name: str, payload: bytes) -> str:
+    """Invoke the workflow's alias asynchronously; the same name and payload start one execution.
+
+    Raises:
+        TenantRefusedError: there is an execution of this name with another payload.
+    """
+    isolated = {"TenantId": tenant_id} if os.environ["TENANCY"] == "isolated" else {}
+    try:
+        response = _lambda().invoke(
+            FunctionName=os.environ["WORKFLOW_ALIAS_ARN"],
+            InvocationType="Event",
+            DurableExecutionName=name,
+            Payload=payload,
+            **isolated,
+        )
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "DurableExecutionAlreadyStartedException":
+            raise
+        raise TenantRefusedError("this requestKey has been used with other content") from None
+    return str(response["DurableExecutionArn"])
+
+
+@cache
+def _lambda() -> Any:
+    return boto3.client("lambda", config=CONFIG)

@@ -1,0 +1,54 @@
+"""The Lambda API that the functions of the stack call: it notes what it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from chassis.functions import approver, reconciler, starter
+from chassis.tenancy import credentials
+
+
+class Lambda:
+    """Notes what it is asked to do; ``error`` is the code that every call fails with."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.error: str | None = None
+        self.status: str | None = None
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**request: Any) -> Any:
+            self.calls.append((operation, request))
+            if self.error:
+                raise ClientError({"Error": {"Code": self.error, "Message": "no"}}, operation)
+            if operation == "get_durable_execution":
+                return {"Status": self.status}
+            return {"DurableExecutionArn": arn_of(request.get("DurableExecutionName", ""))}
+
+        return call
+
+
+@pytest.fixture
+def lambda_(table: Any, monkeypatch: pytest.MonkeyPatch) -> Lambda:
+    """The stand-in for the Lambda API, for every function of the stack."""
+    stand_in = Lambda()
+    tenant_client = credentials.tenant_client
+
+    def client(service: str, tenant_id: str) -> Any:
+        return stand_in if service == "lambda" else tenant_client(service, tenant_id)
+
+    monkeypatch.setattr(approver, "tenant_client", client)
+    monkeypatch.setattr(starter, "_lambda", lambda: stand_in)
+    monkeypatch.setattr(
+        reconciler, "_client", lambda service: stand_in if service == "lambda" else table
+    )
+    return stand_in
+
+
+def arn_of(name: str) -> str:
+    """The ARN of an execution."""
+    return f"arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/{name}/id"

@@ -1,0 +1,171 @@
+"""The reconciler counts down once for each execution, whatever arrives."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from chassis.functions import reconciler
+from chassis.functions.reconciler import handler
+from chassis.tenancy.guard import execution_name
+from chassis.tenancy.registry import row_key
+from chassis.wire import JsonObject
+from tests.chassis.aws import TABLE, Add, running, stop_clock
+from tests.chassis.functions.conftest import Lambda, arn_of
+
+NAME = execution_name("acme", "wf-1", "k")
+
+
+class Context:
+    """Of a Lambda invocation that has time for a number of looks."""
+
+    def __init__(self, looks: int = 100) -> None:
+        self.looks = looks
+
+    def get_remaining_time_in_millis(self) -> int:
+        self.looks -= 1
+        return reconciler.MARGIN_MILLISECONDS if self.looks >= 0 else 0
+
+
+def status_event(name: str, status: str = "SUCCEEDED") -> JsonObject:
+    return {"detail": {"durableExecutionName": name, "status": status}}
+
+
+def test_an_event_that_comes_twice(table: Any, add: Add, lambda_: Lambda) -> None:
+    add("acme").admit(NAME, 5, 0)
+    add("globex").admit(execution_name("globex", "wf-1", "k"), 5, 0)
+
+    released = [handler(status_event(NAME), None)["released"] for _ in range(3)]
+
+    assert released == [1, 0, 0]
+    assert (running(table, "acme"), running(table, "globex")) == (0, 1)
+    assert lambda_.calls == []
+
+
+def test_an_execution_that_the_starter_has_not_started(lambda_: Lambda) -> None:
+    assert handler(status_event("by-hand"), None) == {"released": 0}
+    assert lambda_.calls == []
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
+def test_an_execution_that_is_not_over(table: Any, add: Add, lambda_: Lambda, status: str) -> None:
+    add("acme").admit(NAME, 5, 0)
+
+    assert handler(status_event(NAME, status), None) == {"released": 0}
+    assert running(table, "acme") == 1
+    assert lambda_.calls == []
+
+
+def test_the_sweep_gives_up_what_nobody_has_seen_start(
+    table: Any, add: Add, lambda_: Lambda
+) -> None:
+    add("acme").admit(NAME, 5, 0)
+
+    assert handler({}, Context()) == {"looked": 1, "released": 1}
+    assert running(table, "acme") == 0
+    assert lambda_.calls == []
+
+
+@pytest.mark.parametrize(
+    ("status", "left"), [("RUNNING", 1), ("PAUSED", 1), ("TIMED_OUT", 0), ("STOPPED", 0)]
+)
+def test_the_sweep_asks_for_the_execution_and_not_again_soon(
+    table: Any, add: Add, lambda_: Lambda, status: str, left: int
+) -> None:
+    acme = add("acme")
+    acme.admit(NAME, 5, 0)
+    acme.note_arn(arn_of(NAME))
+    lambda_.status = status
+
+    replies = [handler({}, Context()) for _ in range(2)]
+
+    assert replies == [{"looked": 1, "released": 1 - left}, {"looked": 0, "released": 0}]
+    assert [request["DurableExecutionArn"] for _, request in lambda_.calls] == [arn_of(NAME)]
+    assert running(table, "acme") == left
+
+
+def test_an_execution_that_the_service_has_forgotten(table: Any, add: Add, lambda_: Lambda) -> None:
+    acme = add("acme")
+    acme.admit(NAME, 5, 0)
+    acme.note_arn(arn_of(NAME))
+    lambda_.error = "ResourceNotFoundException"
+
+    assert handler({}, Context()) == {"looked": 1, "released": 1}
+    assert running(table, "acme") == 0
+
+
+def test_a_sweep_goes_on_where_the_last_one_ran_out_of_time(add: Add, lambda_: Lambda) -> None:
+    """Long approvals are not asked for again before everybody else has been."""
+    acme = add("acme")
+    lambda_.status = "RUNNING"
+    names = [execution_name("acme", "wf-1", str(number)) for number in range(5)]
+    for number, name in enumerate(names):
+        acme.admit(name, 10, number)
+        acme.note_arn(arn_of(name))
+
+    looks = [handler({}, Context(looks=2))["looked"] for _ in range(4)]
+
+    assert looks == [2, 2, 1, 0]
+    asked = [request["DurableExecutionArn"] for _, request in lambda_.calls]
+    assert asked == [arn_of(name) for name in names]
+
+
+def test_one_that_fails_does_not_stop_the_sweep_and_is_not_kept_quiet(
+    table: Any, add: Add, lambda_: Lambda
+) -> None:
+    acme, globex = add("acme"), add("globex")
+    acme.admit(NAME, 5, 0)
+    acme.note_arn(arn_of(NAME))
+    globex.admit(execution_name("globex", "wf-1", "k"), 5, 1)
+    lambda_.error = "TooManyRequestsException"
+
+    with pytest.raises(reconciler.NotSweptError, match="1 of 2 executions"):
+        handler({}, Context())
+
+    assert (running(table, "acme"), running(table, "globex")) == (1, 0)
+    assert len(lambda_.calls) == 1
+    lambda_.error = None
+    assert handler({}, Context()) == {"looked": 0, "released": 0}  # others first
+
+
+def test_the_sweep_leaves_new_executions_alone(table: Any, add: Add, lambda_: Lambda) -> None:
+    add("acme").admit(NAME, 5, int(time.time()))
+
+    assert handler({}, Context()) == {"looked": 0, "released": 0}
+    assert running(table, "acme") == 1
+    assert lambda_.calls == []
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "times"),
+    [
+        ("RUNNING", None, {"lookAt": 1_000_003_600}),
+        (None, "TooManyRequestsException", {"lookAt": 1_000_000_900}),
+        ("SUCCEEDED", None, {"expiresAt": 1_008_640_000}),
+    ],
+    ids=["an hour", "15 minutes", "100 days"],
+)
+def test_times_are_in_seconds(
+    table: Any,
+    add: Add,
+    lambda_: Lambda,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str | None,
+    error: str | None,
+    times: dict[str, int],
+) -> None:
+    stop_clock(monkeypatch, reconciler, 1_000_000_000.9)
+    acme = add("acme")
+    acme.admit(NAME, 5, 0)
+    acme.note_arn(arn_of(NAME))
+    lambda_.status, lambda_.error = status, error
+
+    with suppress(reconciler.NotSweptError):
+        handler({}, Context())
+
+    run = table.get_item(TableName=TABLE, Key=row_key("acme", f"RUN#{NAME}"))["Item"]
+    stored = {name: int(run[name]["N"]) for name in ("lookAt", "expiresAt") if name in run}
+    assert stored == times

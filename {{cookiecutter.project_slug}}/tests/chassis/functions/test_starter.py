@@ -1,0 +1,254 @@
+"""The starter, the only way to start an execution: two tenants, and a Lambda that notes calls."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from chassis import Request, input_fields, request_fields
+from chassis.functions import starter as starter_module
+from chassis.functions.starter import starter
+from chassis.tenancy.guard import tenant_of_name
+from chassis.tenancy.registry import row_key
+from chassis.wire import JsonObject
+from ops.tenants import Registry
+from tests.chassis import sample
+from tests.chassis.aws import TABLE, Add, running, stop_clock
+from tests.chassis.functions.conftest import Lambda, arn_of
+from tests.execution import make_event
+
+HANDLER = starter(sample.definition())
+
+
+def start(event: Any) -> JsonObject:
+    return HANDLER(event, None)
+
+
+def event_of(tenant_id: str, *items: Any) -> JsonObject:
+    return make_event(*items) | {"tenantId": tenant_id}
+
+
+def test_the_execution_is_named_and_counted(table: Any, add: Add, lambda_: Lambda) -> None:
+    acme = add("acme")
+
+    answer = start(event_of("acme", "a"))
+
+    ((operation, request),) = lambda_.calls
+    name = answer["executionName"]
+    assert answer == {"started": True, "executionName": name, "executionArn": arn_of(name)}
+    assert operation == "invoke"
+    assert request["InvocationType"] == "Event"
+    assert request["FunctionName"].endswith(":live")
+    assert request["DurableExecutionName"] == name
+    assert "TenantId" not in request
+    assert tenant_of_name(name) == "acme"
+    assert json.loads(request["Payload"])["tenantId"] == "acme"
+    assert running(table, "acme") == 1
+    assert acme.arn_of(name) == arn_of(name)
+
+
+def test_the_tenant_is_passed_on_where_it_is_isolated(
+    add: Add, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANCY", "isolated")
+    add("acme")
+    start(event_of("acme"))
+
+    assert lambda_.calls[0][1]["TenantId"] == "acme"
+
+
+def test_the_same_request_is_one_execution(table: Any, add: Add, lambda_: Lambda) -> None:
+    add("acme")
+    answers = [start(event_of("acme", "a")) for _ in range(3)]
+
+    assert len({answer["executionName"] for answer in answers}) == 1
+    assert running(table, "acme") == 1
+    assert len(lambda_.calls) == 3
+
+
+def test_the_same_key_of_two_tenants_is_two_executions(add: Add, lambda_: Lambda) -> None:
+    add("acme")
+    add("globex")
+    names = {
+        start(event_of(tenant_id) | {"requestKey": "k"})["executionName"]
+        for tenant_id in ("acme", "globex")
+    }
+
+    assert len(names) == 2
+    assert len(lambda_.calls) == 2
+
+
+def test_a_tenant_at_its_limit_is_refused_and_others_start(add: Add, lambda_: Lambda) -> None:
+    add("acme", running_executions=1)
+    add("globex", running_executions=1)
+    start(event_of("acme", 1))
+
+    refused = start(event_of("acme", 2))
+    other = start(event_of("globex", 2))
+
+    assert refused["started"] is False
+    assert refused["reason"].startswith("tenant acme has 1 running executions")
+    assert other["started"] is True
+    assert len(lambda_.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (event_of("nobody"), "tenant nobody is unknown"),
+        (event_of("asleep"), "tenant asleep is suspended"),
+        (event_of("../x"), "tenantId is '../x'"),
+        ({}, "workflowId is missing"),
+        ([], "the event is of type array"),
+        (event_of("acme", *range(21)), "more than the tenant's tier allows"),
+        (event_of("acme", "x" * 250_000), "inputData.items takes"),
+    ],
+    ids=["unknown", "suspended", "malformed", "empty", "no object", "too many", "too large"],
+)
+def test_what_is_refused_starts_nothing(
+    table: Any, add: Add, lambda_: Lambda, event: Any, reason: str
+) -> None:
+    add("acme", items_per_execution=20)
+    add("asleep")
+    Registry(table, TABLE).change("asleep", status="SUSPENDED")
+
+    assert reason in start(event)["reason"]
+    assert lambda_.calls == []
+
+
+#% if cookiecutter.fan_out == "no"
+@pytest.mark.parametrize(("steps", "most"), [(1, 900), (2, 450)])
+def test_more_items_than_one_execution_can_finish_are_refused(
+    table: Any, add: Add, lambda_: Lambda, steps: int, most: int
+) -> None:
+    add("acme", items_per_execution=10_000)
+    handler = starter(sample.definition(*[sample.process] * steps))
+
+    reason = handler(event_of("acme", *range(most + 1)), None)["reason"]
+
+    assert reason.endswith(f"fit into 3000 durable operations: send at most {most} items")
+    assert lambda_.calls == []
+    assert running(table, "acme") == 0
+    assert handler(event_of("acme", *range(most)), None)["started"] is True
+
+
+#% endif
+def test_a_start_that_failed_can_be_sent_again_and_is_counted_once(
+    table: Any, add: Add, lambda_: Lambda
+) -> None:
+    add("acme", running_executions=1)
+    lambda_.error = "TooManyRequestsException"
+    with pytest.raises(ClientError):
+        start(event_of("acme"))
+    lambda_.error = None
+
+    assert start(event_of("acme"))["started"] is True
+    assert running(table, "acme") == 1
+
+
+def test_a_request_key_that_has_been_used_for_something_else(add: Add, lambda_: Lambda) -> None:
+    add("acme")
+    lambda_.error = "DurableExecutionAlreadyStartedException"
+
+    assert "other content" in start(event_of("acme"))["reason"]
+
+
+@pytest.mark.parametrize("key", [1, "", "x" * 257, ["k"], False])
+def test_a_request_key_of_another_kind(add: Add, lambda_: Lambda, key: Any) -> None:
+    add("acme")
+
+    reason = start(event_of("acme") | {"requestKey": key})["reason"]
+
+    assert reason == "requestKey must be a string of 1 to 256 characters"
+    assert lambda_.calls == []
+
+
+#% if cookiecutter.fan_out == "yes"
+def test_a_reference_needs_a_key(add: Add, lambda_: Lambda) -> None:
+    """Other content under the same reference is another request."""
+    add("acme")
+    event = event_of("acme") | {"inputData": {"inputRef": "in.jsonl"}}
+
+    assert "needs a requestKey" in start(event)["reason"]
+    assert start(event | {"requestKey": "monday"})["started"] is True
+    assert json.loads(lambda_.calls[0][1]["Payload"])["inputData"] == event["inputData"]
+
+
+#% endif
+def test_what_the_workflow_ignores_is_not_sent(add: Add, lambda_: Lambda) -> None:
+    add("acme")
+    start(event_of("acme", "a") | {"junk": "x" * 2_000_000, "job": {"chunk": {}}})
+
+    assert set(json.loads(lambda_.calls[0][1]["Payload"])) == {
+        "inputData",
+        "tenantId",
+        "workflowId",
+    }
+
+
+def test_a_request_that_has_ended_is_not_started_uncounted(
+    table: Any, add: Add, lambda_: Lambda
+) -> None:
+    acme = add("acme")
+    name = start(event_of("acme"))["executionName"]
+    acme.release(name, "SUCCEEDED", 0)
+
+    reason = start(event_of("acme"))["reason"]
+
+    assert reason.startswith("this request has been processed before (SUCCEEDED)")
+    assert running(table, "acme") == 0
+    assert len(lambda_.calls) == 1
+
+
+def test_a_silo_starts_for_its_own_tenant_only(
+    add: Add, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TENANT_ID", "globex")
+    add("acme")
+
+    assert "different tenants" in start(event_of("acme"))["reason"]
+    assert lambda_.calls == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order(Request):
+    requested_by: str
+
+
+def parse_order(event: Any) -> Order:
+    fields = input_fields(event)
+    requested_by = fields.text("requestedBy")
+    return Order(**request_fields(fields), requested_by=requested_by)
+
+
+def test_fields_of_the_workflows_own_are_sent_and_belong_to_the_request(
+    add: Add, lambda_: Lambda
+) -> None:
+    add("acme")
+    handler = starter(replace(sample.definition(), parse_request=parse_order))
+    event = event_of("acme", "a") | {"requestedBy": "ada"}
+
+    names = [
+        handler(event | more, None)["executionName"]
+        for more in ({}, {"junk": 1}, {"requestedBy": "bob"})
+    ]
+
+    payloads = [json.loads(request["Payload"]) for _, request in lambda_.calls]
+    assert payloads == [event, event, event | {"requestedBy": "bob"}]
+    assert names[0] == names[1] != names[2]
+
+
+def test_the_reconciler_looks_15_minutes_after_the_start(
+    table: Any, add: Add, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del lambda_
+    stop_clock(monkeypatch, starter_module, 1_000_000_000.9)
+    add("acme")
+    name = start(event_of("acme"))["executionName"]
+
+    run = table.get_item(TableName=TABLE, Key=row_key("acme", f"RUN#{name}"))["Item"]
+    assert run["lookAt"] == {"N": "1000000900"}
