@@ -32,7 +32,8 @@ def manage(options: argparse.Namespace) -> int:
     """
     if options.action == "serve":
         require_free_ports()
-        print(f"The local AWS is at http://{stack.HOST}:{stack.local_port()}; Ctrl-C stops it.")
+        where = f"http://{stack.HOST}:{stack.local_port()}"
+        print(f"The local AWS is at {where}; Ctrl-C stops it.", flush=True)  # before any error
         emulator.serve(options.ministack)
     elif options.action == "up":
         up(options.ministack)
