@@ -175,7 +175,7 @@ def check_run(result: subprocess.CompletedProcess[str]) -> None:
     assert output["status"].startswith("COMPLETED")
     assert output["callbackResult"] == {"decision": "APPROVED", "decidedBy": "ada", "comment": None}
     assert output["metrics"]["itemsProcessed"] == 5
-    assert re.fullmatch(r"\d+ durable operations in 2 invocations", result.stderr.splitlines()[-1])
+    assert re.fullmatch(r"\d+ durable operations in [12] invocations", result.stderr.splitlines()[-1])
 
 
 @pytest.mark.slow
