@@ -410,8 +410,7 @@ def roles_of(project: Project, python: Path) -> dict[str, dict[str, Any]]:
     And its key and its bucket, which have a policy of their own.
     """
     script = (
-        "import json; from ops.local import TEMPLATE, yaml_parse;"
-        "print(json.dumps(yaml_parse(TEMPLATE.read_text())['Resources']))"
+        "import json; from ops.local import template; print(json.dumps(template()['Resources']))"
     )
     found = json.loads(project.run(python, "-c", script).stdout)
     resources = {
