@@ -206,31 +206,31 @@ PARSERS = {
 }
 
 
-def test_the_tree_is_the_expected_one(project: Project) -> None:
-    assert project.path.name == project.answers["project_slug"]
-    assert project.files() == expected_tree(project.answers)
+def test_the_tree_is_the_expected_one(rendering: Project) -> None:
+    assert rendering.path.name == rendering.answers["project_slug"]
+    assert rendering.files() == expected_tree(rendering.answers)
 
 
-def test_every_file_parses(project: Project) -> None:
-    for name in project.files():
+def test_every_file_parses(rendering: Project) -> None:
+    for name in rendering.files():
         parse = PARSERS.get(name[name.rfind(".") :])
         if parse:
-            assert parse(project.read(name)) is not None, name
+            assert parse(rendering.read(name)) is not None, name
 
 
-def test_nothing_of_the_template_is_left(project: Project) -> None:
-    answers = [value for value in project.answers.values() if value]
-    for name in project.files():
-        text = project.read(name)
+def test_nothing_of_the_template_is_left(rendering: Project) -> None:
+    answers = [value for value in rendering.answers.values() if value]
+    for name in rendering.files():
+        text = rendering.read(name)
         for allowed in [*answers, *ALLOWED]:
             text = text.replace(allowed, "")
         left = re.search(r"\{\{|\{%|\{#|^\s*#%|cookiecutter", text, re.M | re.I)
         assert not left, f"{name} has {left}"
 
 
-def test_files_end_as_they_should(project: Project) -> None:
-    for name in project.files():
-        text = project.read(name)
+def test_files_end_as_they_should(rendering: Project) -> None:
+    for name in rendering.files():
+        text = rendering.read(name)
         assert text.strip(), f"{name} is empty"
         assert text.endswith("\n"), f"{name} has no newline at its end"
         assert not text.endswith("\n\n"), f"{name} has blank lines at its end"
@@ -240,8 +240,8 @@ def test_files_end_as_they_should(project: Project) -> None:
         assert str(ROOT) not in text, f"{name} has a path of the template"
 
 
-def test_paths_work_on_every_system(project: Project) -> None:
-    for name in project.files():
+def test_paths_work_on_every_system(rendering: Project) -> None:
+    for name in rendering.files():
         assert not re.search(r'[<>:"|?*\\]', name)
         assert len(name) <= 88  # and 32 of the slug: 120 characters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,63 @@ def variants() -> list[dict[str, str]]:
 
 VARIANTS = variants()
 
+# Answers that differ from their defaults and, where there are enough of them, from each other's.
+FAR = [
+    {
+        "project_slug": "loan-requests",
+        "python_version": "3.14",
+        "architecture": "x86_64",
+        "aws_region": "eu-central-1",
+        "tenancy": "isolated",
+        "customer_managed_key": "yes",
+        "parallel_branch_count": "7",
+        "map_max_concurrency": "33",
+        "callback_timeout_minutes": "95",
+        "callback_timeout_action": "continue",
+        "execution_timeout_minutes": "2222",
+        "extra_operations": "wait,wait_for_condition,invoke,child_context",
+        "fan_out": "yes",
+    },
+    {
+        "project_slug": "claims",
+        "python_version": "3.14",
+        "architecture": "x86_64",
+        "aws_region": "ap-northeast-3",
+        "tenancy": "silo",
+        "customer_managed_key": "yes",
+        "parallel_branch_count": "1",
+        "map_max_concurrency": "4",
+        "callback_timeout_minutes": "17",
+        "callback_timeout_action": "fail",
+        "execution_timeout_minutes": "345",
+        "extra_operations": "invoke",
+    },
+    {
+        "project_slug": "refunds-2",
+        "aws_region": "us-gov-west-1",
+        "parallel_branch_count": "2",
+        "map_max_concurrency": "77",
+        "callback_timeout_minutes": "1000",
+        "execution_timeout_minutes": "40000",
+        "extra_operations": "child_context,wait",
+        "fan_out": "yes",
+    },
+]
+# Any operations go together, with the fan-out and without.
+TOGETHER = [
+    {"fan_out": fan_out, "extra_operations": ",".join(chosen) or "none"}
+    for fan_out in QUESTIONS["fan_out"]
+    for count in range(len(rules.EXTRA_OPERATIONS) + 1)
+    for chosen in itertools.combinations(rules.EXTRA_OPERATIONS, count)
+]
+
 
 def variant_id(answers: dict[str, str]) -> str:
     """A name for a variant that shows what is special about it."""
     shown = ("tenancy", "parallel_branch_count", "callback_timeout_action", "python_version")
     return "-".join([str(VARIANTS.index(answers)), *(answers[name] for name in shown)])
+
+
+def complete(answers: dict[str, str]) -> dict[str, str]:
+    """These answers, and the defaults of the others."""
+    return VARIANTS[0] | answers
