@@ -44,13 +44,13 @@ def test_every_pair_of_answers_that_can_occur_does() -> None:
 
 def test_every_variant_can_be_rendered() -> None:
     for answers in [*VARIANTS, *map(complete, [*FAR, *TOGETHER])]:
-        assert list(answers) == public_questions() or set(answers) == set(public_questions())
+        assert set(answers) == set(public_questions())
         assert rules.find_problems(answers) == {}
 
 
 def test_every_question_is_tried_with_all_that_it_can_be_answered() -> None:
     tried = answers_to_try()
-    assert list(tried) == public_questions() or set(tried) == set(public_questions())
+    assert set(tried) == set(public_questions())
     for name in public_questions():
         assert len(set(tried[name])) >= 2, name
         if isinstance(QUESTIONS[name], list):
