@@ -15,6 +15,7 @@ from variants import ROOT
 OURS = ROOT / ".github" / "workflows" / "ci.yml"
 # What has to have passed before anything is deployed.
 BEFORE = {"make lint", "make test", "make validate", "make build"}
+DEPLOYING = {"make deploy", "make release"}
 READ_ONLY = {"contents": "read"}
 
 
@@ -41,6 +42,14 @@ def steps(workflow: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def commands(job: dict[str, Any]) -> set[str]:
     """The lines of a job that a shell runs."""
     return {line.strip() for step in job["steps"] for line in step.get("run", "").splitlines()}
+
+
+def needed(workflow: dict[str, Any], job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The jobs that have to have passed before a job begins."""
+    names = job.get("needs", [])
+    for name in [names] if isinstance(names, str) else names:
+        yield workflow["jobs"][name]
+        yield from needed(workflow, workflow["jobs"][name])
 
 
 def check(workflow: dict[str, Any], text: str) -> None:
@@ -82,17 +91,15 @@ def test_what_is_on_main_is_deployed_after_its_tests(
     ci: dict[str, Any], rendering: Project
 ) -> None:
     (deploy,) = (job for job in ci["jobs"].values() if "id-token" in job.get("permissions", {}))
-    assert "make deploy" in commands(deploy)
-    needed = deploy["needs"]
-    jobs = [needed] if isinstance(needed, str) else needed
-    assert {command for job in jobs for command in commands(ci["jobs"][job])} >= BEFORE
+    assert commands(deploy) & DEPLOYING
+    assert {command for job in needed(ci, deploy) for command in commands(job)} >= BEFORE
     for part in ("github.ref == 'refs/heads/main'", "vars.AWS_DEPLOY_ROLE_ARN != ''"):
         assert part in deploy["if"]
     assert "||" not in deploy["if"]
     assert deploy["environment"] == "production"
     uses = [step.get("uses", "").split("@")[0] for step in deploy["steps"]]
     role = uses.index("aws-actions/configure-aws-credentials")
-    assert not commands({"steps": deploy["steps"][:role]}) & {"make deploy"}
+    assert not commands({"steps": deploy["steps"][:role]}) & DEPLOYING
     if rendering.answers["tenancy"] == "silo":
         assert deploy["strategy"]["matrix"] == {"tenant": ["acme"]}
         assert deploy["env"] == {"ENV": "${{ matrix.tenant }}"}
@@ -104,7 +111,7 @@ def test_what_is_on_main_is_deployed_after_its_tests(
     for job in ci["jobs"].values():
         if job is not deploy:
             assert "environment" not in job
-            assert "make deploy" not in commands(job)
+            assert not commands(job) & DEPLOYING
 
 
 def test_the_workflow_of_this_repository(rendered: Any) -> None:

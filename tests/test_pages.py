@@ -120,6 +120,15 @@ SENTENCES = {
         ("the table of the tenants, the bucket", "fan_out=yes"),
         (", the key. ##", "customer_managed_key=yes"),
     ],
+    "template.yaml": [
+        ("# Starts executions: beside the workflow itself the only principal", "fan_out=yes"),
+        ("# Starts executions: the only principal that may invoke", "not fan_out=yes"),
+        ("only the starter and itself may invoke it.", "fan_out=yes"),
+        ("only the starter may invoke it.", "not fan_out=yes"),
+        ("APPROVAL#<hash of the token>, USAGE#<time>#<execution> Tenant", "invoke"),
+        ("APPROVAL#<hash of the token> Tenant", "not invoke"),
+    ],
+    "samconfig.toml": [("# A stack for each tenant: to add one, copy", "tenancy=silo")],
 }
 # What the pages say with the answers in it.
 FIGURES = {

@@ -134,7 +134,11 @@ def test_a_verb_runs_what_it_says(project: Project) -> None:
         ran = [line.split("\x1f")[:-1] for line in make(project, typed).splitlines()]
         sam = str(project.path / "bin" / "sam")
         filled = [each.replace("{tenant}", tenant).replace("{sam}", sam) for each in expected]
-        assert ran == [shlex.split(each) for each in filled], f"make {typed}"
+        assert len(ran) == len(filled), f"make {typed}: {ran}"
+        for words, each in zip(ran, map(shlex.split, filled), strict=True):
+            if "sam" in words[:2]:  # it may be told more
+                words[:] = [word for word in words if word in each]
+            assert words == each, f"make {typed}"
 
 
 def test_help_names_every_verb(project: Project) -> None:
@@ -152,18 +156,20 @@ def test_clean_removes_what_the_verbs_have_made(project: Project) -> None:
     assert set(removed) == set(ignored) - {"__pycache__"}
 
 
-def test_every_command_on_the_pages_is_a_verb_with_values_that_make_passes_on(
+def test_every_command_on_the_pages_is_a_verb_with_values_that_somebody_reads(
     project: Project,
 ) -> None:
     known = verbs(project)
-    (values,) = re.findall(r"^VALUES := ((?:.*\\\n)*.*)$", project.read("Makefile"), re.M)
+    sources = [name for name in project.files() if name.startswith(("ops/", "tests/cloud/"))]
+    programs = " ".join(map(project.read, sources))
     for page in PAGES:
         for block in shell_blocks(project.read(page)):
             for line in re.findall(r"^make\b(.*)$", block, re.M):
-                words = re.findall(r"""(?:[^\s"']|"[^"]*"|'[^']*')+""", line.split(" #")[0])
-                names = {word.split("=")[0] for word in words if "=" in word}
+                words = shlex.split(line, comments=True)
                 assert {word for word in words if "=" not in word} <= known, f"{page}: {line}"
-                assert names <= set(values.replace("\\\n", " ").split()), f"{page}: {line}"
+                for name in {word.split("=")[0] for word in words if "=" in word}:
+                    read = re.search(rf"\$\$\{{?{name}\b", project.read("Makefile"))
+                    assert read or f'"{name}"' in programs, f"{page}: {line}"
 
 
 def test_a_command_of_the_stack_runs(project: Project) -> None:
