@@ -178,6 +178,14 @@ def test_every_name_that_the_template_makes_fits() -> None:
             assert longest + len(name) <= 64, name
 
 
+def test_the_slug_comes_from_the_name_and_is_as_long_as_it_may_be(rendered: Bake) -> None:
+    project = rendered(project_name="Caf\u00e9 Orders, Loans & Claims of the North")
+
+    assert project.path.name == "cafe-orders-loans-claims-of-the-"[:32].rstrip("-")
+    assert rules.project_slug(project.path.name) is None
+    assert rendered(project_name="a" * 40).path.name == "a" * 32
+
+
 def test_a_slug_that_is_too_long_for_a_silo_is_refused() -> None:
     assert "at most 25 characters" in rules.tenant_stack_names("o" * 26, "silo")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import tomllib
@@ -27,8 +28,6 @@ SENTENCES = {
         ('-- "rejected" -->', "not callback_timeout_action=reject"),
         ('-- "up to 750 items" -->', "fan_out=yes"),
         ('chunks["process-chunks', "fan_out=yes"),
-        ('cool["cool-down<br/>60 s"] -->', "wait"),
-        ('ready["await-readiness<br/>polls ReadyUrl"] --> checks', "wait_for_condition"),
         ('--> meter["meter-usage', "invoke"),
         ('--> announce["announce-result"]', "child_context"),
     ],
@@ -254,6 +253,30 @@ def test_the_output_is_that_of_the_answers(rendering: Project) -> None:
     assert ("usageRecorded" in output) == is_given("invoke", rendering.answers)
     assert ("announced" in output) == is_given("child_context", rendering.answers)
     assert ("resultsRef" in output["mapResults"]) == is_given("fan_out=yes", rendering.answers)
+
+
+def test_the_picture_shows_the_way_of_an_execution(rendering: Project) -> None:
+    answers = rendering.answers
+    (picture,) = re.findall(r"```mermaid\n(.*?)```", rendering.read("README.md"), re.S)
+    edges = []
+    for line in picture.splitlines():
+        nodes = [re.findall(r"^\s*(\w+)", part)[0] for part in line.split("-->")]
+        edges += itertools.pairwise(nodes)
+    steps = {"cool": "wait", "ready": "wait_for_condition"}
+    after = {"meter": "invoke", "announce": "child_context"}
+    way = ["prepare", "approval", *(step for step in steps if is_given(steps[step], answers))]
+    end = ["aggregate", *(step for step in after if is_given(after[step], answers)), "result"]
+    expected = {
+        *itertools.pairwise([*way, "checks", "items", *end]),
+        ("approval", "aggregate"),
+    }
+    if answers["fan_out"] == "yes":
+        expected |= {("checks", "chunks"), ("chunks", "aggregate")}
+    if answers["callback_timeout_action"] == "fail":
+        expected.add(("approval", "failed"))
+
+    assert set(edges) == expected
+    assert len(edges) == len(expected)
 
 
 def test_the_readme_counts_what_a_run_takes(rendering: Project) -> None:

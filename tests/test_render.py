@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import os
 import re
 import sys
 import tomllib
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from conftest import Bake, Project
 from test_stack import Loader, is_given
-from variants import ROOT, STRANGE_TEXT, TEMPLATE, TOGETHER, complete
+from variants import FAR, ROOT, STRANGE_TEXT, TEMPLATE, TOGETHER, complete
 
 TREE = [
     ".cookiecutter.yaml",
@@ -176,7 +177,7 @@ FOR_FAN_OUT = {
 # Words that are there for an answer only.
 WORDS = {
     "fan_out=yes": re.compile(
-        r"[Cc]hunk|[Ff]an.?[Oo]ut|FAN_OUT|[Ii]nput_?[Rr]ef|\b[Ss]3\b|[Bb]ucket|BUCKET"
+        r"[Cc]hunk|[Ff]an.?[Oo]ut|FAN_OUT|\bOBJECTS\b|[Ii]nput_?[Rr]ef|\b[Ss]3\b|[Bb]ucket|BUCKET"
         r"|ObjectRetention|\.objects\b|(Bucket|File)Objects|[Rr]esults_?[Rr]ef|StoredI"
     ),
     "wait": re.compile(r"[Cc]ool.?[Dd]own|COOL_DOWN"),
@@ -313,6 +314,18 @@ def test_the_python_of_a_project_is_as_it_should_be(rendering: Project) -> None:
     lint(rendering)
     everything_is_imported_from_somewhere(rendering)
     nothing_is_there_that_was_not_asked_for(rendering)
+
+
+@pytest.mark.parametrize("answers", FAR, ids=lambda answers: answers["project_slug"])
+def test_the_types_hold(rendered: Bake, answers: dict[str, str]) -> None:
+    """As far as they can be known without the packages of a project: those are anything."""
+    rooms = ("src/chassis", "src/workflow", "ops", "tests")
+    options = ("--config-file=", "--ignore-missing-imports", "--explicit-package-bases")
+    project = rendered(**answers)
+    project.run(
+        *(sys.executable, "-m", "mypy", f"--cache-dir={os.devnull}", *options, *rooms),
+        env={**os.environ, "MYPYPATH": "src"},
+    )
 
 
 def lint(project: Project) -> None:

@@ -63,18 +63,19 @@ def test_every_question_is_tried_with_all_that_it_can_be_answered() -> None:
 
 
 def test_far_answers_are_far_from_the_defaults_and_from_each_other() -> None:
-    for name in public_questions():
-        others = [answers[name] for answers in FAR if name in answers]
-        choices = QUESTIONS[name]
-        if name in ("project_name", "description", "author_name"):
-            continue  # the variants have strange ones
-        assert others
-        default = choices[0] if isinstance(choices, list) else choices
-        assert default not in others or name == "tenancy"
-        if name in rules.WHOLE_NUMBERS or name in ("project_slug", "aws_region"):
-            assert len(set(others)) == len(FAR)
+    for name in set(public_questions()) - set(rules.FREE_TEXT):  # the variants have strange ones
+        others = {answers[name] for answers in map(complete, FAR)}
+        assert others - {VARIANTS[0][name]}, name
+        if not isinstance(QUESTIONS[name], list):
+            assert len(others) == len(FAR), name
     numbers = [answers[name] for answers in FAR for name in rules.WHOLE_NUMBERS]
     assert len(numbers) == len(set(numbers))
+    there = [
+        {*answers["extra_operations"].split(","), *(k for k, v in answers.items() if v == "yes")}
+        for answers in FAR
+    ]
+    for one, two in itertools.permutations({*set().union(*there)}, 2):
+        assert any(one in each and two not in each for each in there), f"{one} without {two}"
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ VERBS = {
 OTHERS = {"help", "clean"}
 
 
-@pytest.fixture(scope="module", params=[{}, *FAR], ids=str)
+@pytest.fixture(scope="module", params=FAR, ids=lambda answers: answers["project_slug"])
 def project(
     request: pytest.FixtureRequest, rendered: Bake, tmp_path_factory: pytest.TempPathFactory
 ) -> Project:

@@ -85,7 +85,8 @@ def variants() -> list[dict[str, str]]:
 
 VARIANTS = variants()
 
-# Answers that differ from their defaults and, where there are enough of them, from each other's.
+# Answers that differ from their defaults and from each other's. Of any two things that are there
+# for an answer only, one project has the first without the second, and another the other way.
 FAR = [
     {
         "project_slug": "loan-requests",
@@ -93,38 +94,49 @@ FAR = [
         "architecture": "x86_64",
         "aws_region": "eu-central-1",
         "tenancy": "isolated",
-        "customer_managed_key": "yes",
         "parallel_branch_count": "7",
         "map_max_concurrency": "33",
         "callback_timeout_minutes": "95",
         "callback_timeout_action": "continue",
         "execution_timeout_minutes": "2222",
-        "extra_operations": "wait,wait_for_condition,invoke,child_context",
+        "extra_operations": "wait,wait_for_condition",
         "fan_out": "yes",
     },
     {
         "project_slug": "claims",
-        "python_version": "3.14",
         "architecture": "x86_64",
         "aws_region": "ap-northeast-3",
         "tenancy": "silo",
-        "customer_managed_key": "yes",
         "parallel_branch_count": "1",
         "map_max_concurrency": "4",
         "callback_timeout_minutes": "17",
         "callback_timeout_action": "fail",
         "execution_timeout_minutes": "345",
-        "extra_operations": "invoke",
+        "extra_operations": "invoke,child_context",
+        "fan_out": "yes",
     },
     {
         "project_slug": "refunds-2",
+        "python_version": "3.14",
         "aws_region": "us-gov-west-1",
+        "customer_managed_key": "yes",
         "parallel_branch_count": "2",
         "map_max_concurrency": "77",
         "callback_timeout_minutes": "1000",
+        "callback_timeout_action": "fail",
         "execution_timeout_minutes": "40000",
-        "extra_operations": "child_context,wait",
-        "fan_out": "yes",
+        "extra_operations": "invoke,wait",
+    },
+    {
+        "project_slug": "bulk-mail",
+        "aws_region": "sa-east-1",
+        "tenancy": "isolated",
+        "customer_managed_key": "yes",
+        "parallel_branch_count": "9",
+        "map_max_concurrency": "50",
+        "callback_timeout_minutes": "240",
+        "execution_timeout_minutes": "5000",
+        "extra_operations": "child_context,wait_for_condition",
     },
 ]
 # Any operations go together, with the fan-out and without.
