@@ -193,7 +193,7 @@ WORDS = {
 }
 # What has such words in it, and is meant.
 MEANT = re.compile(
-    r"S3 keys|S3::BucketPolicy|of a bucket only|KMS::Key|\"chunking\"|: S3\b|\"Bucket\": \"artif"
+    r"S3 keys|moto\[.*\]|S3::BucketPolicy|of a bucket only|KMS::Key|\"chunking\"|: S3\b|\"Bucket\": \"artif"
     r"|also where a chunk of it runs|of a chunk says nothing"
 )
 MEANT_THERE = {
@@ -393,21 +393,33 @@ def everything_is_imported_from_somewhere(project: Project) -> None:
 
 
 @functools.cache
-def spoken_of(text: str) -> dict[str, str]:
-    """The answers that a text speaks of, each with the line."""
-    found = {}
-    for line in MEANT.sub("", text).splitlines():
-        found |= {answer: line for answer, words in WORDS.items() if words.search(line)}
-    return found
+def spoken_of(text: str) -> dict[str, list[str]]:
+    """The answers that a text speaks of, each with the lines that do."""
+    lines = MEANT.sub("", text).splitlines()
+    found = {answer: [*filter(words.search, lines)] for answer, words in WORDS.items()}
+    return {answer: lines for answer, lines in found.items() if lines}
 
 
 def nothing_is_there_that_was_not_asked_for(project: Project) -> None:
     """No word about it, in no file but the one that records the answers."""
     answers = complete(project.answers)
     for name in set(project.files()) - {".cookiecutter.yaml"}:
-        for answer, line in spoken_of(project.read(name)).items():
+        for answer, lines in spoken_of(project.read(name)).items():
             allowed = is_given(answer, answers) or (name, answer) in MEANT_THERE
-            assert allowed, f"{name} speaks of {answer}: {line}"
+            assert allowed, f"{name} speaks of {answer}: {lines[0]}"
+
+
+def test_what_a_file_says_of_an_answer_depends_on_no_other_answer(rendered: Bake) -> None:
+    """It says it in as many lines."""
+    counts: dict[tuple[str, str], set[int]] = {}
+    for project in (rendered(**answers) for answers in [*TOGETHER, *FAR]):
+        for name in set(project.files()) - {".cookiecutter.yaml"}:
+            for answer in WORDS:
+                if is_given(answer, complete(project.answers)):
+                    lines = spoken_of(project.read(name)).get(answer, [])
+                    counts.setdefault((name, answer), set()).add(len(lines))
+
+    assert not {where: found for where, found in counts.items() if len(found) > 1}
 
 
 @pytest.mark.parametrize("count", range(1, 11))
@@ -427,6 +439,11 @@ def test_there_are_as_many_checks_as_asked_for(bake: Bake, count: int) -> None:
     assert isinstance(checks, ast.Dict)
     assert len(checks.values) == count
     assert {ast.unparse(value) for value in checks.values} == functions
+    keys = [ast.literal_eval(key) for key in checks.keys if key]
+    (tested,) = re.findall(
+        r"list\(CHECKS\) == (\[.*?\])", project.read("tests/workflow/test_checks.py"), re.S
+    )
+    assert ast.literal_eval(tested) == keys
 
 
 def test_the_python_of_the_template_is_python() -> None:
