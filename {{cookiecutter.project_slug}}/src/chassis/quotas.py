@@ -38,8 +38,8 @@ read 2026-11-22). It does not say whether a retry counts against the limit, so i
 INVOCATION_ATTEMPTS = 9
 """Attempts of an invocation that crashes or times out before its execution fails.
 
-The service makes them, and bills each retry as an operation (the same page). How many there are is
-not documented: somebody has counted about 9 (github.com/jogold/cloudstructs/issues/362, 2026-07-08).
+The service makes them, and bills each retry as an operation (the same page). How many they are is
+not documented: a user counted about 9 (github.com/jogold/cloudstructs/issues/362, 2026-07-08).
 """
 
 MAX_CHECKPOINT_BYTES = 250_000

@@ -66,9 +66,7 @@ def batch_name(batch: Items) -> str:
     return first if len(batch) == 1 else f"{first} to {last}"
 
 
-def sort_out(
-    outcomes: list[tuple[JsonObject, ItemOutcome]], unfinished: int = 0
-) -> ItemOutcomes:
+def sort_out(outcomes: list[tuple[JsonObject, ItemOutcome]], unfinished: int = 0) -> ItemOutcomes:
     """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
     failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
     longest = quotas.share_of_errors(len(failures))
