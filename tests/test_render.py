@@ -328,6 +328,26 @@ def test_the_answers_reach_the_stack(bake: Bake) -> None:
     assert "--python-version 3.14" in project.read("src/Makefile")
 
 
+@pytest.mark.parametrize("fan_out", ["no", "yes"])
+def test_the_docs_say_what_an_invocation_has_time_for(bake: Bake, fan_out: str) -> None:
+    """In its seconds, every item of an execution, or of a chunk, can take as long as they say."""
+    project = bake(fan_out=fan_out)
+    template: dict[str, Any] = yaml.load(project.read("template.yaml"), TemplateLoader)
+    parameters = template["Parameters"]
+    seconds = parameters["InvocationTimeoutSeconds"]
+    section = project.read("docs/sizes-and-cost.md").split("## What one invocation has time for")[1]
+    rows = re.findall(r"^\| [\w ]+ \| (\d+) \| (\d+) \| ([\d.]+) s \|$", section, re.M)
+
+    assert "      Timeout: !Ref InvocationTimeoutSeconds\n" in project.read("template.yaml")
+    assert seconds["Default"] == seconds["MaxValue"] == 900
+    assert f"`InvocationTimeoutSeconds`: {seconds['Default']}," in section
+    sizes = [900, parameters["ChunkSize"]["Default"]] if fan_out == "yes" else [900]
+    assert [int(items) for items, *_ in rows] == sizes
+    for items, wide, longest in rows:
+        assert int(wide) == parameters["MapMaxConcurrency"]["Default"]
+        assert int(items) * float(longest) / int(wide) == pytest.approx(seconds["Default"])
+
+
 def test_the_python_of_the_template_is_python() -> None:
     """An editor, a type checker and a reader can open it without rendering it."""
     for path in TEMPLATE.rglob("*.py*"):  # the name of some ends with the end of a condition

@@ -276,7 +276,8 @@ class _CountedExecution(Execution[Any]):
         return _StandIns(self.durable)
 
     def run_checks(self, plan: Plan, checks: Mapping[str, Check]) -> list[CheckResult]:
-        return super().run_checks(plan, dict.fromkeys(checks, lambda items: {"count": sum(1 for _ in items)}))
+        counted = dict.fromkeys(checks, lambda items: {"count": sum(1 for _ in items)})
+        return super().run_checks(plan, counted)
 
     def aggregate_results(
         self, plan: Plan, checks: list[CheckResult], items: ItemOutcomes, aggregate: Any
