@@ -14,6 +14,9 @@ from typing import Any
 from chassis.wire import JsonObject
 from ops import inbox, stack
 
+ACTIVE = {"RUNNING", "PAUSING", "PAUSED"}
+"""Statuses of an execution that is not over."""
+
 DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
 POLL_SECONDS = 0.3
 """How often an execution is looked at by somebody who waits; an account may look 15 times a second.
@@ -95,7 +98,7 @@ def wait(execution_arn: str, *, as_json: bool = False) -> int:
     """Wait until an execution asks for an approval, or is over; 0 unless it has failed."""
     while True:
         execution = status_of(execution_arn)
-        if execution["Status"] != "RUNNING" or execution["waitsFor"]:
+        if execution["Status"] not in ACTIVE or execution["waitsFor"]:
             return report(execution, as_json=as_json)
         time.sleep(POLL_SECONDS)
 
@@ -111,7 +114,7 @@ def report(execution: JsonObject, *, as_json: bool = False) -> int:
     elif error := execution.get("Error"):
         message = f"{error.get('ErrorType', '')}: {error.get('ErrorMessage', '')}"
         print(f"{execution['Status']} {message}", file=sys.stderr)
-    return 0 if execution["Status"] in {"RUNNING", "SUCCEEDED"} else 1
+    return 0 if execution["Status"] in {*ACTIVE, "SUCCEEDED"} else 1
 
 
 def status_of(execution_arn: str) -> JsonObject:
@@ -120,8 +123,8 @@ def status_of(execution_arn: str) -> JsonObject:
         DurableExecutionArn=execution_arn, IncludeExecutionData=True
     )
     del execution["ResponseMetadata"]
-    is_running = execution["Status"] == "RUNNING"
-    return {**execution, "waitsFor": pending_approvals(execution_arn) if is_running else []}
+    is_active = execution["Status"] in ACTIVE
+    return {**execution, "waitsFor": pending_approvals(execution_arn) if is_active else []}
 
 
 def pending_approvals(execution_arn: str) -> list[str]:

@@ -147,7 +147,7 @@ class LocalPartition(TablePartition):
 
     #% endif
     #% if cookiecutter.__invoke
-    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
+    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
         """No-op: nobody is sent a bill."""
 
     #% endif

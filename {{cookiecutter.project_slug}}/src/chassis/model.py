@@ -278,12 +278,14 @@ class ItemOutcomes:
     Attributes:
         succeeded: items.
         failed: items.
+        unfinished: items that were left because too many others had failed.
         results: the result of each item that succeeded, with its ``id``; None if they are stored.
         failed_items: ``id`` and ``error`` of the items that failed, or of the first of many.
     """
 
     succeeded: int = 0
     failed: int = 0
+    unfinished: int = 0
     #% if cookiecutter.fan_out == "yes"
     results_ref: str | None = None
     #% endif

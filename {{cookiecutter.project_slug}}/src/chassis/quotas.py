@@ -24,8 +24,8 @@ maximum 3,000), read 2026-11-22.
 RESERVED_OPERATIONS = 300
 """Durable operations of an execution beside those of its items: approvals, checks, other steps.
 
-All of their retries are counted. A workflow measures itself against this in
-``tests/workflow/test_workflow.py``.
+All of their retries are counted, and those of invocations. A workflow measures itself against this
+in ``tests/workflow/test_workflow.py``.
 """
 
 MAX_ATTEMPTS = 3
@@ -33,6 +33,13 @@ MAX_ATTEMPTS = 3
 
 A retry is billed as an operation (Lambda developer guide, "Retries for Lambda durable functions",
 read 2026-11-22). It does not say whether a retry counts against the limit, so it is counted here.
+"""
+
+INVOCATION_ATTEMPTS = 9
+"""Attempts of an invocation that crashes or times out before its execution fails.
+
+The service makes them, and bills each retry as an operation (the same page). How many they are is
+not documented: a user counted about 9 (github.com/jogold/cloudstructs/issues/362, 2026-07-08).
 """
 
 MAX_CHECKPOINT_BYTES = 250_000

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from chassis import Attempt, ItemError
-from chassis.quotas import MAX_ATTEMPTS, RESERVED_OPERATIONS
+from chassis.quotas import INVOCATION_ATTEMPTS, MAX_ATTEMPTS, RESERVED_OPERATIONS
 from tests.crashes import Crasher, Moment
 from tests.execution import Execution, Start
 from tests.workflow.conftest import EVENTS, make_event, read
@@ -88,11 +88,9 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
         ("run-checks", []),  # test_checks.py has their names
         ("process-items", ["work-item-1", "work-item-2"]),
         #% if cookiecutter.__invoke
-        ("aggregate-results", []),
         ("meter-usage", []),
-        #% else
-        ("aggregate-results", []),
         #% endif
+        ("aggregate-results", []),
         #% if cookiecutter.__child_context
         ("announce-result", ["tell-approvers"]),
         #% endif
@@ -100,11 +98,13 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
 
 
 def test_it_fits_into_the_operations_that_are_reserved_for_it(start: Start) -> None:
-    """Without any item, even if each of its operations needs all attempts."""
+    """Without any item, even if each operation and each invocation needs all attempts."""
     execution = start(make_event())
     execution.approve_all()
 
-    assert len(execution.ended.get_all_operations()) * MAX_ATTEMPTS <= RESERVED_OPERATIONS
+    operations = len(execution.ended.get_all_operations()) * MAX_ATTEMPTS
+    retries = execution.invocations * (INVOCATION_ATTEMPTS - 1)
+    assert operations + retries <= RESERVED_OPERATIONS
 
 
 @pytest.mark.parametrize("moment", ["after", "return"])

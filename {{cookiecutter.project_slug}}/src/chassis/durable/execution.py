@@ -22,7 +22,10 @@ from chassis.durable.fan_out import process_chunks
 #% if cookiecutter.__invoke
 from chassis.durable.invocation import invoke
 #% endif
-from chassis.durable.items import process_items
+from chassis.durable.items import process_items, require_tolerable
+#% if cookiecutter.__invoke
+from chassis.durable.metering import record_usage
+#% endif
 from chassis.model import (
     Approval,
     Check,
@@ -131,14 +134,18 @@ class Execution(Generic[R]):
     def process_items(self, plan: Plan) -> ItemOutcomes:
         """Run the steps of every item, with bounded concurrency and a checkpoint for each step.
 
+        #% if cookiecutter.__invoke
+        What was processed is metered before it is judged, also where too much of it has failed.
+
+        #% endif
         Raises:
             TooManyItemsFailedError: a larger share of the items failed than the stack tolerates.
         """
         #% if cookiecutter.fan_out == "yes"
         if plan["stored"]:
-            return process_chunks(self.durable, self.request, plan["stored"], plan["settings"])
+            return process_chunks(self.durable, self.request, plan, plan["stored"])
         #% endif
-        return process_items(
+        outcomes = process_items(
             self.durable,
             plan["items"],
             self.definition.item_steps,
@@ -146,6 +153,12 @@ class Execution(Generic[R]):
             self.request.tenant_id,
             self.arn,
         )
+        #% if cookiecutter.__invoke
+        source = {"executionArn": self.arn, "startedAt": plan["started_at"]}
+        record_usage(self.durable, self.request, plan["settings"], source, outcomes)
+        #% endif
+        require_tolerable(outcomes, plan["settings"])
+        return outcomes
 
     def aggregate_results(
         self,

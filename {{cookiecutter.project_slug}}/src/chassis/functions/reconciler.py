@@ -24,7 +24,7 @@ from chassis.tenancy.registry import (
 from chassis.tenancy.stores import table_partition
 from chassis.wire import JsonObject
 
-ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "NOT_STARTED", "FORGOTTEN"}
+ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "DELETING", "NOT_STARTED", "FORGOTTEN"}
 MARGIN_MILLISECONDS = 30_000
 """What one look may take, with its retries: a sweep begins none when it has less."""
 

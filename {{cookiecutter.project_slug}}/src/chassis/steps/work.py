@@ -68,7 +68,7 @@ def prepare_work(
     size = min(settings["chunk_size"], quotas.max_items(len(definition.item_steps), settings))
     stored = cut(definition, stores, request, execution_arn, size, limits["items_per_execution"])
     plan = Plan(
-        started_at=_now().isoformat(),
+        started_at=_wire_time(_now()),
         tier=profile.tier,
         settings=settings,
         item_count=sum(chunk["count"] for chunk in stored["chunks"])
@@ -79,7 +79,7 @@ def prepare_work(
     )
     #% else
     plan = Plan(
-        started_at=_now().isoformat(),
+        started_at=_wire_time(_now()),
         tier=profile.tier,
         settings=settings,
         item_count=len(request.items),
@@ -182,7 +182,7 @@ def aggregate_results(
     started_at = datetime.fromisoformat(plan["started_at"])
     metrics = {
         **aggregate(items, checks),
-        "startedAt": _wire_time(started_at),
+        "startedAt": plan["started_at"],
         "finishedAt": _wire_time(finished_at),
         "durationSeconds": round((finished_at - started_at).total_seconds(), 3),
     }

@@ -253,12 +253,12 @@ class TablePartition:
 
     #% endif
     #% if cookiecutter.__invoke
-    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
-        """Record what an execution has used; by time, to be queried for a month."""
+    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
+        """Record what an execution or a chunk has used; by time, to be queried for a month."""
         self._client.put_item(
             TableName=self._table,
             Item={
-                **self._key(f"USAGE#{finished_at}#{execution_arn}"),
+                **self._key(f"USAGE#{started_at}#{source}"),
                 "itemsProcessed": {"N": str(processed)},
                 "itemsFailed": {"N": str(failed)},
             },

@@ -15,6 +15,7 @@ import pytest
 from botocore.stub import Stubber
 
 from chassis import JsonObject
+from chassis.functions import reconciler
 from chassis.functions.approver import approver
 from chassis.tenancy import stores
 from chassis.tenancy.credentials import tenant_client
@@ -329,3 +330,30 @@ def test_the_local_aws_answers_what_was_asked_first(
     ]
     assert main(["heartbeat"]) == 1
     assert list(inbox.messages()) == []
+
+
+def test_every_status_of_an_execution_is_known() -> None:
+    """As the service's own model has them: it is over, or it is not."""
+    statuses = boto3.Session("x", "x").client("lambda", region_name="us-east-1").meta
+    known = set(statuses.service_model.shape_for("ExecutionStatus").enum)
+    ended = reconciler.ENDED - {"NOT_STARTED", "FORGOTTEN"}  # our own
+
+    assert ended | executions.ACTIVE == known
+    assert not ended & executions.ACTIVE
+
+
+def test_a_paused_execution_is_not_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, and its approval is shown."""
+    execution = start(make_event("a"))
+    asked = execution.question.message["approval"]
+    seen = iter(["PAUSED", "PAUSING"])
+    monkeypatch.setattr(executions, "pending_approvals", lambda _: [asked])
+
+    class Lambda:
+        def get_durable_execution(self, **_: Any) -> Any:
+            return {"Status": next(seen), "ResponseMetadata": {}}
+
+    monkeypatch.setattr(stack, "client", lambda _: Lambda())
+
+    assert executions.status_of(execution.arn)["waitsFor"] == [asked]
+    assert executions.wait(execution.arn) == 0
