@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -80,18 +80,18 @@ class Fields:
             expected: the pattern in words.
             most: characters.
         """
-        value = self.value(name)
-        if not isinstance(value, str) or len(value) > most or not pattern.fullmatch(value):
+        value = self.unchecked(name)
+        if not _is_text(value, most) or not pattern.fullmatch(value):
             self.refuse(f"{name} is {show(value)}, expected {expected}")
             return ""
         return value
 
     def optional_text(self, name: str) -> str | None:
         """A string of up to 1,000 characters, or None if it is missing or null."""
-        value = self.value(name)
+        value = self.unchecked(name)
         if value is None:
             return None
-        if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH:
+        if not _is_text(value, MAX_TEXT_LENGTH):
             self.refuse(
                 f"{name} is {show(value)}, expected a string of up to {MAX_TEXT_LENGTH} characters"
             )
@@ -126,9 +126,10 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         if isinstance(text, bytes):
-            encoding = json.detect_encoding(text).replace("-sig", " with a byte order mark")
-            if encoding != "utf-8":
-                raise ValueError(f"it is {encoding.upper()}, expected UTF-8")
+            encoding = json.detect_encoding(text).upper()
+            if encoding != "UTF-8":
+                named = encoding.replace("-SIG", " with a byte order mark")
+                raise ValueError(f"it is {named}, expected UTF-8")
             text = text.decode()
         value = json.loads(text, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
@@ -148,9 +149,8 @@ def problem_inside(value: Any) -> str | None:
                 return f"is nested more than {MAX_DEPTH} levels deep"
             children = [*current, *current.values()] if isinstance(current, dict) else current
             pending += [(child, depth + 1) for child in children]
-        elif isinstance(current, str):
-            if not _is_unicode(current):
-                return "has half of a surrogate pair, which is no character"
+        elif isinstance(current, str) and not _is_unicode(current):
+            return "has half of a surrogate pair, which is no character"
         elif json_type(current) == "number" and not _is_double(current):
             return "has a number that does not fit into a double"
     return None
@@ -204,6 +204,10 @@ def _is_double(number: int | float) -> bool:
         return math.isfinite(float(number))
     except OverflowError:
         return False
+
+
+def _is_text(value: Any, most: int) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= most and _is_unicode(value)
 
 
 def _is_unicode(text: str) -> bool:
