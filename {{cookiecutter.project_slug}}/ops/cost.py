@@ -34,6 +34,7 @@ from aws_durable_execution_sdk_python.waits import WaitForConditionConfig, WaitF
 from chassis import quotas
 from chassis.durable import Execution
 from chassis.model import (
+    REFUSED,
     Attempt,
     Check,
     CheckResult,
@@ -376,6 +377,9 @@ def measure(
         raise stack.StackError(
             f"the workflow fails where its own steps return null: {result.error.message}"
         )
+    output = json.loads(result.result or "{}")
+    if output.get("status") == REFUSED:
+        raise stack.UsageError(f"the event is refused: {output['reason']}")
     usage.written_bytes += len(json.dumps(event)) + len(result.result or "")
     return usage
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chassis.wire import JsonObject
+from chassis.model import REFUSED
+from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import inbox, stack
 
 ACTIVE = {"RUNNING", "PAUSING", "PAUSED"}
@@ -46,9 +47,11 @@ def read_event(path: Path) -> JsonObject:
         StackError: it cannot be read, or is not a JSON object.
     """
     try:
-        event = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        event = parse_json(path.read_bytes())
+    except OSError as error:
         raise stack.StackError(f"cannot read the event: {error}") from error
+    except NotJsonError as error:
+        raise stack.StackError(f"cannot read the event: {path} {error}") from error
     if not isinstance(event, dict):
         raise stack.StackError(f"{path} is not a JSON object")
     return event
@@ -104,17 +107,19 @@ def wait(execution_arn: str, *, as_json: bool = False) -> int:
 
 
 def report(execution: JsonObject, *, as_json: bool = False) -> int:
-    """Print what an execution waits for, or what came of it; 1 if it has failed."""
+    """Print what an execution waits for, or what came of it; 1 if it has failed or was refused."""
+    output = json.loads(execution.get("Result") or "{}")
     if as_json:
         print(json.dumps(execution, default=str))
     elif execution["waitsFor"]:
         print(f"it waits for: {', '.join(execution['waitsFor'])}")
-    elif execution.get("Result"):
-        print(json.dumps(json.loads(execution["Result"]), indent=2))
+    elif output:
+        print(json.dumps(output, indent=2))
     elif error := execution.get("Error"):
         message = f"{error.get('ErrorType', '')}: {error.get('ErrorMessage', '')}"
         print(f"{execution['Status']} {message}", file=sys.stderr)
-    return 0 if execution["Status"] in {*ACTIVE, "SUCCEEDED"} else 1
+    is_refused = output.get("status") == REFUSED
+    return 0 if execution["Status"] in {*ACTIVE, "SUCCEEDED"} and not is_refused else 1
 
 
 def status_of(execution_arn: str) -> JsonObject:

@@ -75,6 +75,20 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client.delete_table(TableName=TABLE)
 
 
+#% if cookiecutter.fan_out == "yes"
+@pytest.fixture
+def bucket(table: Any, aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket, and the environment of the functions that use it."""
+    del table  # it sets the rest of the environment
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws)
+    monkeypatch.setenv("BUCKET", "objects")
+    resource = boto3.resource("s3").create_bucket(Bucket="objects")
+    yield resource
+    resource.objects.delete()
+    resource.delete()
+
+
+#% endif
 @pytest.fixture
 def add(table: Any) -> Add:
     """Add a tenant: ``add("acme", running_executions=1)`` overrides a number of its tier."""

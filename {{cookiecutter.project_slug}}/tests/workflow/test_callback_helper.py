@@ -55,6 +55,8 @@ def test_reads_a_rejection() -> None:
         '{"decision": "APPROVED", "decidedBy": 7}',
         '{"decision": "APPROVED", "comment": "' + "x" * 1001 + '"}',
         '{"decision": "APPROVED"',
+        '{"decision": "APPROVED", "comment": "\\ud83d"}',
+        '{"decision": "APPROVED", "other": ' + "[" * 100 + "]" * 100 + "}",
         "[" * 100_000,
     ],
 )

@@ -11,7 +11,8 @@ from typing import Any, Generic
 from typing import Generic
 
 #% endif
-from aws_durable_execution_sdk_python import DurableContext
+from aws_durable_execution_sdk_python import DurableContext, StepError
+from aws_durable_execution_sdk_python.lambda_service import ErrorObject
 
 from chassis.durable import policies
 from chassis.durable.approval import await_approval
@@ -30,7 +31,9 @@ from chassis.model import (
     Approval,
     Check,
     CheckResult,
+    Decision,
     Definition,
+    InvalidInputError,
     ItemOutcomes,
     ParseAnswer,
     Plan,
@@ -45,6 +48,9 @@ from chassis.steps import work
 #% endif
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject
+
+INVALID_INPUT = ErrorObject.from_exception(InvalidInputError()).type
+"""What the SDK calls this error when it has ended a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,25 +87,28 @@ class Execution(Generic[R]):
         """Turn the input into work items, and fix the settings for the rest of the execution.
 
         Raises:
-            StepError: the tenant may not run this, or has too many items; the message says why.
-            #% if cookiecutter.fan_out == "no"
-            InvalidInputError: there are more items than fit into one execution.
-            #% endif
+            InvalidInputError: there are more items than the tenant may have processed or than fit,
+                or one of them cannot be read.
+            StepError: the tenant may not run this; the message says why.
         """
         body = work.prepare_work(self.definition, self.stores, self.request, self.arn)
-        #% if cookiecutter.fan_out == "yes"
-        return self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
-
-        #% else
-        plan = self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
+        try:
+            plan = self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
+        except StepError as error:
+            if error.error_type == INVALID_INPUT:
+                raise InvalidInputError(error.message) from error
+            raise
+        #% if cookiecutter.fan_out == "no"
         require_room(plan["item_count"], len(self.definition.item_steps), plan["settings"])
+        #% endif
         return plan
 
-    #% endif
     def ask_for_approval(
         self, plan: Plan, name: str, evidence: JsonObject, parse_answer: ParseAnswer
     ) -> Approval:
         """Tell the approvers, and suspend until one of them answers or the time is up.
+
+        Without any item nobody is asked: the decision is NOT_NEEDED, and nothing goes on.
 
         Args:
             plan: of this execution.
@@ -113,6 +122,8 @@ class Execution(Generic[R]):
             ApprovalTimedOutError: nobody answered, and the stack is set to fail then.
             InvalidAnswerError: the answer is malformed.
         """
+        if not plan["item_count"]:
+            return Approval(Decision.NOT_NEEDED, goes_on=False)
         message = {**self.identity(), "approval": name, **evidence}
         return await_approval(self.durable, self.stores, plan["settings"], message, parse_answer)
 

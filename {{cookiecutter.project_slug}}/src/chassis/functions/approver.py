@@ -25,7 +25,7 @@ from chassis.tenancy.credentials import tenant_client
 from chassis.tenancy.guard import require_served
 from chassis.tenancy.registry import ApprovalNotFoundError
 from chassis.tenancy.stores import table_partition
-from chassis.wire import JsonObject
+from chassis.wire import JsonObject, problem_inside
 
 
 class AnswerNotSentError(Exception):
@@ -64,6 +64,8 @@ def answer_approval(event: JsonObject, parse_answer: ParseAnswer) -> None:
     token = event.get("token")
     if not isinstance(token, str):
         raise ApprovalNotFoundError("there is no such pending approval")
+    if problem := problem_inside(event.get("answer")):
+        raise InvalidAnswerError(f"the answer {problem}")
     answer = json.dumps(event["answer"]) if "answer" in event else None
     approval = parse_answer(answer) if answer else None
     registry = table_partition(tenant_id)

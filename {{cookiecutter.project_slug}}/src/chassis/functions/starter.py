@@ -24,7 +24,11 @@ from chassis.settings import load_shape
 from chassis.tenancy.credentials import CONFIG
 from chassis.tenancy.guard import execution_name, require_served
 from chassis.tenancy.profile import read_tiers, require_allowed
+#% if cookiecutter.fan_out == "yes"
+from chassis.tenancy.stores import bucket_objects, table_partition
+#% else
 from chassis.tenancy.stores import table_partition
+#% endif
 from chassis.wire import JsonObject, canonical_json
 
 MAX_KEY_LENGTH = 256
@@ -63,7 +67,7 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> J
 
     Raises:
         TenantRefusedError: the tenant is unknown or suspended, or may not run another execution.
-        InvalidInputError: more items than the tenant may have processed.
+        InvalidInputError: more items than the tenant may have processed, or no such input.
     """
     require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = table_partition(request.tenant_id)
@@ -76,6 +80,8 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> J
         raise InvalidInputError(
             "a request with inputRef needs a requestKey, because its content is not in the request"
         )
+    if request.input_ref:
+        bucket_objects(request.tenant_id).require_input(request.input_ref)
     #% endif
     workflow = os.environ["WORKFLOW_ALIAS_ARN"]
     name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")

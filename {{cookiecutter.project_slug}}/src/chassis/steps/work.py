@@ -58,6 +58,7 @@ def prepare_work(
             count this execution.
         InvalidInputError: more items than the tenant may have processed, or than fit.
     """
+    items = quotas.require_fit(request, definition)
     partition = stores.partition(request.tenant_id)
     profile = partition.profile().require_active()
     limits = profile.limits(read_tiers(definition.tiers))
@@ -71,10 +72,8 @@ def prepare_work(
         started_at=_wire_time(_now()),
         tier=profile.tier,
         settings=settings,
-        item_count=sum(chunk["count"] for chunk in stored["chunks"])
-        if stored
-        else len(request.items),
-        items=[] if stored else quotas.work_items(definition, request.items),
+        item_count=sum(cut["count"] for cut in stored["cuts"]) if stored else len(items),
+        items=[] if stored else items,
         stored=stored,
     )
     #% else
@@ -82,8 +81,8 @@ def prepare_work(
         started_at=_wire_time(_now()),
         tier=profile.tier,
         settings=settings,
-        item_count=len(request.items),
-        items=quotas.work_items(definition, request.items),
+        item_count=len(items),
+        items=items,
     )
     #% endif
     context.logger.info("work prepared", extra={"items": plan["item_count"]})

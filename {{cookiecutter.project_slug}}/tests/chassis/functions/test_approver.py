@@ -132,6 +132,20 @@ def test_an_answer_of_null_is_no_heartbeat(lambda_: Lambda) -> None:
     assert lambda_.calls == []
 
 
+@pytest.mark.parametrize("levels", [99, 400, 900, 5_000])
+def test_an_answer_that_is_nested_too_deep_is_no_answer(lambda_: Lambda, levels: int) -> None:
+    """Wherever Python's own JSON gives up."""
+    deep: Any = 1
+    for _ in range(levels):
+        deep = [deep]
+    given = {"decision": "APPROVED", "other": [deep]}
+
+    reply = HANDLER({"tenantId": "acme", "token": "the-token", "answer": given}, None)
+
+    assert reply["reason"] == "the answer is nested more than 100 levels deep"
+    assert lambda_.calls == []
+
+
 def test_an_approval_that_the_service_has_closed(lambda_: Lambda) -> None:
     lambda_.error = "CallbackTimeoutException"
 

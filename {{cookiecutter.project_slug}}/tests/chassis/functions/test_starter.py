@@ -12,6 +12,9 @@ from botocore.exceptions import ClientError
 from chassis import Request, input_fields, request_fields
 from chassis.functions import starter as starter_module
 from chassis.functions.starter import starter
+#% if cookiecutter.fan_out == "yes"
+from chassis.tenancy import objects
+#% endif
 from chassis.tenancy.guard import tenant_of_name
 from chassis.tenancy.registry import row_key
 from chassis.wire import JsonObject
@@ -168,14 +171,32 @@ def test_a_request_key_of_another_kind(add: Add, lambda_: Lambda, key: Any) -> N
 
 
 #% if cookiecutter.fan_out == "yes"
-def test_a_reference_needs_a_key(add: Add, lambda_: Lambda) -> None:
+def test_a_reference_needs_a_key(add: Add, lambda_: Lambda, bucket: Any) -> None:
     """Other content under the same reference is another request."""
     add("acme")
+    bucket.Object("tenants/acme/in.jsonl").put(Body=b"1")
     event = event_of("acme") | {"inputData": {"inputRef": "in.jsonl"}}
 
     assert "needs a requestKey" in start(event)["reason"]
     assert start(event | {"requestKey": "monday"})["started"] is True
     assert json.loads(lambda_.calls[0][1]["Payload"])["inputData"] == event["inputData"]
+
+
+def test_an_input_that_is_not_there_or_too_large_is_not_counted(
+    table: Any, add: Add, lambda_: Lambda, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("acme")
+    monkeypatch.setattr(objects, "MAX_INPUT_BYTES", 3)
+    bucket.Object("tenants/acme/large.jsonl").put(Body=b"1\n2\n")
+
+    for ref, reason in {
+        "missing.jsonl": "there is no object 'missing.jsonl' under the tenant's prefix",
+        "large.jsonl": "large.jsonl has 4 bytes, and may have 3: split it",
+    }.items():
+        event = event_of("acme") | {"inputData": {"inputRef": ref}, "requestKey": ref}
+        assert start(event)["reason"].startswith(reason)
+    assert running(table, "acme") == 0
+    assert lambda_.calls == []
 
 
 #% endif

@@ -174,7 +174,8 @@ def test_an_execution_that_has_failed_is_shown_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     del calls
-    execution = serve({"tenantId": "acme"})
+    execution = serve(make_event("a"))
+    execution.answer_with("nonsense")
     kind, message = execution.error()
     monkeypatch.setattr(stack, "call", lambda *_: {"started": True, "executionArn": execution.arn})
 
@@ -184,7 +185,22 @@ def test_an_execution_that_has_failed_is_shown_and_not_waited_for(
     assert printed.err.startswith("FAILED ")
     assert printed.err.endswith(f"{kind}: {message}\n")
     assert main(["start", "--tenant", "acme", "--event", event, "--wait"]) == 1
-    assert printed.err in capsys.readouterr().err
+
+
+def test_an_execution_that_was_refused_is_no_success(
+    serve: Serve,
+    calls: Calls,
+    event: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del calls
+    execution = serve({"tenantId": "acme"})
+    assert execution.refusal().startswith("workflowId is missing")
+    monkeypatch.setattr(stack, "call", lambda *_: {"started": True, "executionArn": execution.arn})
+
+    assert main(["start", "--tenant", "acme", "--event", event, "--wait"]) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "REFUSED"
 
 
 def test_an_execution_that_is_not_there(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
