@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,16 @@ from ops.__main__ import main
 FUNCTION = "sample-workflow"
 
 
+@cache
+def client(service: str) -> Any:
+    """A client whose requests a stub takes; to make one takes a while."""
+    return boto3.Session("x", "x").client(service, region_name="us-east-1")
+
+
 class Stack:
     """The stack in the APIs of AWS, whose own models check what is sent and answered."""
 
     def __init__(self, sam: Path) -> None:
-        def client(service: str) -> Any:
-            return boto3.Session("x", "x").client(service, region_name="us-east-1")
-
         self.clients = {name: client(name) for name in ("cloudformation", "lambda")}
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         self.sam = sam
@@ -97,6 +101,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]
         stubber.activate()
     yield found
     for stubber in found.stubs.values():
+        stubber.deactivate()
         stubber.assert_no_pending_responses()
 
 
