@@ -108,8 +108,7 @@ class Deployed:
 
 
 PRELUDE = (
-    "import json, time, boto3\n"
-    "from ops import executions, inbox, stack; stack.use_local_aws()"
+    "import json, time, boto3\nfrom ops import executions, inbox, stack; stack.use_local_aws()"
 )
 
 

@@ -178,18 +178,16 @@ def cost(
 
 def price(usage: Usage, retention_days: int) -> dict[str, float]:
     """What 1,000 executions cost, in US dollars, by what is paid for."""
-    gigabytes = 1_000 * usage.written_bytes / 1e9
-    millions = 1_000 * usage.billed / 1e6
+    gigabytes = usage.written_bytes / 1e6
     rows = {
-        f"{usage.billed:,} durable operations": millions * PRICES["million_operations"],
+        f"{usage.billed:,} durable operations": usage.billed / 1e3 * PRICES["million_operations"],
         f"{usage.written_bytes:,} bytes written": gigabytes * PRICES["gigabyte_written"],
         f"kept for {retention_days} days": gigabytes
         * (retention_days / 30)
         * PRICES["gigabyte_month_retained"],
     }
     for name, number in usage.requests().items():
-        label = f"{number:,.0f} {name.replace('_', ' ')}"
-        rows[label] = 1_000 * number / 1e6 * PRICES[f"million_{name}"]
+        rows[f"{number:,} {name.replace('_', ' ')}"] = number / 1e3 * PRICES[f"million_{name}"]
     return rows
 
 

@@ -135,6 +135,19 @@ def test_items_are_left_alone_once_too_many_have_failed(start: Start) -> None:
     assert step.calls == {"item-1": 1, "item-2": 1}
 
 
+def test_a_share_that_the_sdk_takes_for_too_large_is_not_passed_over(start: Start) -> None:
+    """To the SDK, 7 of 100 are more than 7 %: it leaves the rest, which is no success."""
+    execution = start(
+        make_event(*"b" * 7, *"a" * 93),
+        steps=(Failing(ValueError("broken"), "b"),),
+        TOLERATED_ITEM_FAILURE_PERCENTAGE="7",
+        MAP_MAX_CONCURRENCY="1",
+    )
+    execution.approve()
+
+    assert "7 of 100 items failed, 7 % tolerated, 93 not finished" in execution.error()[1]
+
+
 def test_a_transient_error_is_tried_again(start: Start) -> None:
     step = Failing(TransientError("try later"), "b", attempts=2)
     execution = start(make_event("a", "b", "c"), steps=(step,))

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
+from aws_durable_execution_sdk_python_testing.invoker import DEFAULT_TEST_FUNCTION_NAME
 from botocore.stub import Stubber
 
 from ops import deletion, executions, stack
 from ops.__main__ import main
+from tests.chassis.ops.lambda_api import lambda_api
+from tests.execution import Start, make_event
 
 FUNCTION = "sample-workflow"
+
+
+@cache
+def client(service: str) -> Any:
+    """A client whose requests a stub takes; to make one takes a while."""
+    return boto3.Session("x", "x").client(service, region_name="us-east-1")
 
 
 class Stack:
     """The stack in the APIs of AWS, whose own models check what is sent and answered."""
 
     def __init__(self, sam: Path) -> None:
-        def client(service: str) -> Any:
-            return boto3.Session("x", "x").client(service, region_name="us-east-1")
-
         self.clients = {name: client(name) for name in ("cloudformation", "lambda")}
         self.stubs = {name: Stubber(client) for name, client in self.clients.items()}
         self.sam = sam
@@ -97,6 +104,7 @@ def deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stack]
         stubber.activate()
     yield found
     for stubber in found.stubs.values():
+        stubber.deactivate()
         stubber.assert_no_pending_responses()
 
 
@@ -179,6 +187,24 @@ def test_the_sam_cli_fails_or_is_not_there(
     deployed.sam.unlink()
     assert delete(deployed, "--yes") == 1
     assert capsys.readouterr().err.startswith("there is no SAM CLI")
+
+
+def test_a_real_execution_is_stopped(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the emulator, which has it wait for an approval."""
+    execution = start(make_event("a"))
+    assert execution.question
+    with lambda_api(execution) as address:
+        emulator = boto3.Session("x", "x").client("lambda", "us-east-1", endpoint_url=address)
+        monkeypatch.setattr(stack, "client", lambda _: emulator)
+        function = DEFAULT_TEST_FUNCTION_NAME
+
+        (active,) = deletion.active(function)
+        assert active["DurableExecutionArn"] == execution.arn
+        deletion.stop(function)
+
+        assert list(deletion.active(function)) == []
+        found = emulator.get_durable_execution(DurableExecutionArn=execution.arn)
+        assert found["Status"] == "STOPPED"
 
 
 @pytest.mark.parametrize(("typed", "asked"), [("YES=1", False), ("YES=0", True), ("YES=", True)])
