@@ -325,8 +325,9 @@ ENCRYPTION = [
         for service in ("lambda.amazonaws.com", "cloudwatch.amazonaws.com")
     ),
     *(
-        use(service, None, DENIED, source=WORKFLOW, function=WORKFLOW, logs=GROUP, queue=QUEUE)
+        use(service, None, DENIED, source=source, function=WORKFLOW, logs=GROUP, queue=QUEUE)
         for service in ("sns.amazonaws.com", "sqs.amazonaws.com", "dynamodb.amazonaws.com")
+        for source in (WORKFLOW, ALARM)
     ),
 ]
 
