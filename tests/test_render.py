@@ -17,6 +17,7 @@ from variants import ROOT, STRANGE_TEXT, TEMPLATE
 import durable_workflow_answers as rules
 
 TREE = [
+    ".checkov.yaml",
     ".cookiecutter.yaml",
     ".github/workflows/ci.yml",
     ".gitignore",

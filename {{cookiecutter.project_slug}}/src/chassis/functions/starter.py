@@ -122,6 +122,8 @@ def read_request_key(event: JsonObject) -> str | None:
 def invoke(tenant_id: str, name: str, payload: bytes) -> str:
     """Invoke the workflow's alias asynchronously; the same name and payload start one execution.
 
+    Source: Lambda developer guide, durable-execution-idempotency, read 2026-11-22.
+
     Raises:
         TenantRefusedError: there is an execution of this name with another payload.
     """

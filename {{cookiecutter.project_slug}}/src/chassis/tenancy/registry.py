@@ -26,7 +26,10 @@ LOOK_AGAIN_SECONDS = 60 * 60
 
 ANSWERED = "this approval has been answered already"
 REMEMBERED_SECONDS = 100 * 24 * 60 * 60
-"""How long an execution that has ended is remembered: longer than the service can (90 days)."""
+"""How long an execution that has ended is remembered: longer than the service can.
+
+That is 90 days (Lambda API reference, DurableConfig, RetentionPeriodInDays, read 2026-11-22).
+"""
 
 
 class ApprovalNotFoundError(Exception):
