@@ -72,7 +72,7 @@ def test_an_execution_is_run_with_what_the_stack_and_the_tenant_say(
     execution.reject()
 
     assert execution.output()["approvals"][0]["decision"] == "REJECTED"
-    plan = json.loads(execution.ended.get_step("prepare-work").result)
+    plan = json.loads(execution.ended.get_step("prepare-work").result or "")
     of_stack = {setting: value for setting, _, value in PARAMETERS.values()}
     others = {"approval_topic_arn": "approvers", "operator_topic_arn": "operators"}
     expected = {**of_stack, **others, "meter_function_arn": "meter", **narrowed}

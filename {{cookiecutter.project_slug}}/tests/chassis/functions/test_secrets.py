@@ -28,7 +28,7 @@ def errors() -> list[Exception]:
     """What botocore raises, with the callback id wherever a text can have it."""
     quoted = {"Error": {"Code": "ValidationException", "Message": f"CallbackId {CALLBACK_ID}"}}
     return [
-        ClientError(quoted, "SendDurableExecutionCallbackSuccess"),  # type: ignore[arg-type]
+        ClientError(quoted, "SendDurableExecutionCallbackSuccess"),
         ParamValidationError(report=f"Invalid length for CallbackId, value: {CALLBACK_ID}"),
         EndpointConnectionError(endpoint_url=f"https://lambda/callbacks/{CALLBACK_ID}/succeed"),
         HTTPClientError(error=f"/callbacks/{CALLBACK_ID}/succeed"),
