@@ -51,6 +51,7 @@ PYTEST = [
     *(".venv/bin/python", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"),
     *("-o", "timeout=40"),
 ]
+OF_MAKE = {"MAKEFLAGS", "MAKELEVEL"}
 NO_SOURCE = (cst.Annotation, cst.Decorator, cst.Import, cst.ImportFrom)
 
 
@@ -177,33 +178,46 @@ def mutants(project: Path, patterns: Iterable[str]) -> list[Make]:
 
 
 def nearest(project: Path, file: str) -> list[str]:
-    """The tests of a file: those of its own name, or else of its folder."""
+    """The tests of a file: its own examples, and the tests of its name and of its folder."""
     path = Path(file)
-    room = Path("tests", "chassis", *path.parts) if path.parts[0] == "ops" else None
-    room = room or Path("tests", *path.parts[1:])
-    own = room.with_name(f"test_{path.stem}.py")
     if path.suffix == ".yaml":
-        return [str(p.relative_to(project)) for p in project.glob("tests/chassis/test_[tw]*e*.py")]
-    found = [own, room.parent] if path.parent.name != "chassis" else [own]
-    return [file, *(str(test) for test in found if (project / test).exists())]
+        return ["tests/chassis/test_template.py", "tests/chassis/test_wiring.py"]
+    folder = Path("tests", "chassis", "ops") if path.parts[0] == "ops" else None
+    folder = folder or Path("tests", *path.parts[1:-1])
+    if path.parent.name == "steps":
+        folder = folder.with_name("durable")
+    tests = [folder / f"test_{path.stem}.py", *([folder] if folder.name != "chassis" else [])]
+    return [file, *(str(test) for test in tests if (project / test).exists())]
 
 
 class Copy:
     """A copy of the project for one worker."""
 
-    def __init__(self, project: Path, folder: Path) -> None:
+    def __init__(self, project: Path, folder: Path, timeout: float = 600) -> None:
+        """Make it; a run of its suite may take so many seconds."""
         self.path = folder
         shutil.copytree(project, folder, ignore=shutil.ignore_patterns(".venv", ".git"))
         (folder / ".venv").symlink_to((project / ".venv").resolve())
-        self._seconds = 600.0
+        self._timeout = timeout
+        self._said = ""
+        self._environment = {k: v for k, v in os.environ.items() if k not in OF_MAKE}
 
     def check(self) -> float:
         """Run the suite without a mistake; return the seconds that it takes."""
         begin = time.monotonic()
         if (how := self._run([])) != "survived":
-            sys.exit(f"the suite is red without any mistake: {how}\n{self.said}")
-        self._seconds = 3 * (time.monotonic() - begin) + 60
-        return time.monotonic() - begin
+            sys.exit(f"the suite is red without any mistake: {how}\n{self._said}")
+        seconds = time.monotonic() - begin
+        self._timeout = 3 * seconds + 60
+        # There is bytecode of everything now, and none is to be made of a mutant.
+        self._environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        return seconds
+
+    def again(self, folder: Path) -> Copy:
+        """Another copy, that needs no check."""
+        other = Copy(self.path, folder, self._timeout)
+        other._environment = self._environment
+        return other
 
     def tried(self, mutant: Mutant) -> str:
         """``killed``, ``timed out`` or ``survived``."""
@@ -218,23 +232,20 @@ class Copy:
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))  # as its bytecode knows it
 
     def _run(self, tests: list[str]) -> str:
-        clean = {k: v for k, v in os.environ.items() if k not in {"MAKEFLAGS", "MAKELEVEL"}}
-        # Bytecode of the first run is used, and none is made of a mutant.
-        clean |= {"PYTHONDONTWRITEBYTECODE": "1"} if self._seconds < 600 else {}
         try:
             done = subprocess.run(
                 [*PYTEST, *tests],
                 cwd=self.path,
-                env=clean,
+                env=self._environment,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-                timeout=self._seconds,
+                timeout=self._timeout,
                 check=False,
             )
         except subprocess.TimeoutExpired:
             return "timed out"
-        self.said = done.stdout
+        self._said = done.stdout
         if "Failed: Timeout" in done.stdout or "+ Timeout +" in done.stdout:
             return "timed out"
         return "killed" if done.returncode else "survived"
@@ -272,10 +283,10 @@ def main() -> int:
         print(f"{len(drawn)} mutants", flush=True)
         random.Random(options.seed).shuffle(drawn)
         copies: SimpleQueue[Copy] = SimpleQueue()
+        first = Copy(project, folder / "0")
+        print(f"the suite alone: {first.check():.0f} s", flush=True)
         workers = os.cpu_count() or 1
-        for number in range(workers):
-            copy = Copy(project, folder / str(number))
-            print(f"the suite alone: {copy.check():.0f} s", flush=True)
+        for copy in [first, *(first.again(folder / str(n)) for n in range(1, workers))]:
             copies.put(copy)
         deadline, equivalent = time.monotonic() + 60 * options.minutes, known()
 
