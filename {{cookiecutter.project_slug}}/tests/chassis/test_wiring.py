@@ -6,6 +6,7 @@ Every number differs from its default and from all others, so that none can stan
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from typing import Any
@@ -17,6 +18,7 @@ from chassis.tenancy.profile import Limits
 from chassis.tenancy.registry import row_key
 from ops import local
 from tests.chassis import sample
+from tests.chassis.source import modules, tree
 from tests.chassis.test_template import of_type, properties, transformed
 from tests.execution import Start, make_event
 
@@ -78,6 +80,36 @@ def test_an_execution_is_run_with_what_the_stack_and_the_tenant_say(
     expected = {**of_stack, **others, "meter_function_arn": "meter", **narrowed}
     assert plan["settings"] == {name: expected[name] for name in plan["settings"]}
     assert plan["tier"] == "large"
+
+
+def test_every_rule_of_the_chassis_is_asked_by_somebody() -> None:
+    """By the code of the functions or the operators', not by a test alone."""
+    of_sdk = {"ExecutionReport", "BatchSerDes"}  # called by the SDK
+    of_owner = {"Execution", "Fields"}  # called as the owner likes
+    defined: set[str] = set()
+    named: set[str] = set()
+    tools = (path.read_text(encoding="utf-8") for path in (local.ROOT / "ops").glob("*.py"))
+    for module, source in [
+        *((module, tree(module)) for module in modules()),
+        *(("ops", ast.parse(text)) for text in tools),
+    ]:
+        for node in ast.walk(source):
+            if isinstance(node, ast.Name | ast.Attribute):
+                named.add(node.id if isinstance(node, ast.Name) else node.attr)
+            elif isinstance(node, ast.Constant):
+                named.add(str(node.value))  # in __all__
+            elif isinstance(node, ast.ClassDef) and node.name in of_sdk | of_owner:
+                named |= {inner.name for inner in node.body if isinstance(inner, ast.FunctionDef)}
+            elif isinstance(node, ast.FunctionDef) and module.startswith("chassis"):
+                defined.add(node.name)
+    handlers = {
+        function["Properties"]["Handler"].rpartition(".")[2]
+        for function in local.template()["Resources"].values()
+        if function["Type"] == "AWS::Serverless::Function"
+    }
+
+    assert len(defined) > 100
+    assert not {name for name in defined - named - handlers if not name.startswith("__")}
 
 
 def test_every_parameter_of_a_setting_has_bounds() -> None:
