@@ -106,6 +106,7 @@ TREE = [
     "tests/chassis/ops/test_emulator.py",
     "tests/chassis/ops/test_executions.py",
     "tests/chassis/ops/test_local_aws.py",
+    "tests/chassis/ops/test_local_deploy.py",
     "tests/chassis/ops/test_main.py",
     "tests/chassis/ops/test_makefile.py",
     "tests/chassis/ops/test_run.py",
