@@ -94,6 +94,7 @@ def require_items(count: int, most: int, reason: str) -> None:
         raise InvalidInputError(f"the input has {count} items, {reason}: send at most {most} items")
 
 
+#% if cookiecutter.fan_out == "no"
 def require_room(count: int, steps: int, shape: Shape) -> None:
     """Refuse more items than can be finished within one execution.
 
@@ -104,6 +105,7 @@ def require_room(count: int, steps: int, shape: Shape) -> None:
     require_items(count, most, f"more than fit into {MAX_OPERATIONS} durable operations")
 
 
+#% endif
 def require_fit(request: Request, definition: Definition[Any]) -> list[Any]:
     """Return the work items of a request.
 

@@ -203,7 +203,8 @@ def test_the_metrics_have_the_tier_as_their_only_dimension(
 
     (line,) = [line for line in lines(log) if "_aws" in line]
     (directive,) = line["_aws"]["CloudWatchMetrics"]
-    assert directive["Dimensions"] == [["tier"]]
+    assert (directive["Namespace"], directive["Dimensions"]) == ("DurableWorkflow", [["tier"]])
+    assert [metric["Unit"] for metric in directive["Metrics"]] == ["Count", "Count", "Seconds"]
     assert line["tier"] == sample.TENANTS["acme"]["tier"]
     metrics = execution.output()["metrics"]
     assert {metric["Name"]: line[metric["Name"]] for metric in directive["Metrics"]} == {

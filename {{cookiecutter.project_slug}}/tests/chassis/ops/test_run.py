@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -63,6 +64,15 @@ def test_approve(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(rf"{len(rows)} durable operations in \d invocations", last)
     assert any(row.split()[:3] == ["item-2", "STEP", "FAILED"] for row in rows)
     assert "  succeeded  prepare-work\n" in printed.err
+
+
+def test_what_the_sdk_logs_does_not_stand_between(run_sample: Run) -> None:
+    names = ("aws_durable_execution_sdk_python", "aws_durable_execution_sdk_python_testing")
+    for name in names:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+    assert run_sample("approve") == 0
+    assert {logging.getLogger(name).level for name in names} == {logging.CRITICAL}
 
 
 def test_a_rejection_is_an_output(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
