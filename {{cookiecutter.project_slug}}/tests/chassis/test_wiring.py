@@ -201,26 +201,6 @@ def test_the_reconciler_is_allowed_to_be_called_by_its_rules() -> None:
     ]
 
 
-@pytest.mark.parametrize("queue", ["DeadLetterQueue", "LostStatusEvents"])
-def test_one_message_in_a_queue_of_failures_is_an_alarm_within_a_minute(queue: str) -> None:
-    (alarm,) = (
-        alarm
-        for alarm in of_type("AWS::CloudWatch::Alarm").values()
-        if queue in json.dumps(alarm.get("Dimensions"))
-    )
-
-    assert alarm["Dimensions"] == [
-        {"Name": "QueueName", "Value": {"Fn::GetAtt": [queue, "QueueName"]}}
-    ]
-    assert (alarm["Namespace"], alarm["MetricName"], alarm["Statistic"]) == (
-        "AWS/SQS",
-        "ApproximateNumberOfMessagesVisible",
-        "Maximum",
-    )
-    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 1)
-    assert alarm["TreatMissingData"] == "notBreaching"
-
-
 def test_whoever_is_named_is_told_by_e_mail() -> None:
     for who, topic in (("Approver", "ApprovalTopic"), ("Operator", "OperatorTopic")):
         subscription = transformed()["Resources"][f"{who}Subscription"]
@@ -242,7 +222,7 @@ def test_nobody_else_reads_the_objects() -> None:
     #% if cookiecutter.customer_managed_key == "yes"
     (encryption,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
     key = encryption["ServerSideEncryptionByDefault"]["KMSMasterKeyID"]
-    assert key == {"Fn::GetAtt": ["ExecutionKey", "Arn"]}
+    assert key == {"Fn::GetAtt": ["DataKey", "Arn"]}
     #% endif
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     assert len(bucket["PublicAccessBlockConfiguration"]) == 4
@@ -253,15 +233,15 @@ def test_nobody_else_reads_the_objects() -> None:
 #% endif
 #% if cookiecutter.customer_managed_key == "yes"
 def test_the_key_is_the_one_that_lambda_encrypts_executions_with() -> None:
-    key = {"Fn::GetAtt": ["ExecutionKey", "Arn"]}
-    statements = properties("ExecutionKey")["KeyPolicy"]["Statement"]
+    key = {"Fn::GetAtt": ["DataKey", "Arn"]}
+    statements = properties("DataKey")["KeyPolicy"]["Statement"]
     allowed = {statement["Sid"]: statement for statement in statements}
 
     assert properties("WorkflowFunction")["DurableConfig"]["KMSKeyArn"] == key
-    assert properties("ExecutionKey")["EnableKeyRotation"] is True
+    assert properties("DataKey")["EnableKeyRotation"] is True
     used = allowed["LambdaEncryptsExecutions"]
     assert used["Principal"] == {"Service": "lambda.amazonaws.com"}
-    assert used["Action"] == ["kms:GenerateDataKey", "kms:Decrypt"]
+    assert set(used["Action"]) == {"kms:GenerateDataKey", "kms:Decrypt"}
     name = properties("WorkflowFunction")["FunctionName"]["Fn::Sub"]
     sources = [arn["Fn::Sub"] for arn in used["Condition"]["StringLike"]["aws:SourceArn"]]
     prefix = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"

@@ -24,6 +24,8 @@ OF_OPS = {
     ],
     "start TENANT=acme": ["start", "--tenant=acme", ORDER],
     "show EXECUTION=arn": ["show", "arn"],
+    "delete": ["delete", "--sam=sam"],
+    "delete YES=1": ["delete", "--sam=sam", "--yes"],
     **{
         f"{verb} TENANT=acme TOKEN=t BY=ada COMMENT=$(id)": [
             *(verb, "--tenant=acme", "--token=t", "--by=ada", "--comment=$(id)")
