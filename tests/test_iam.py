@@ -29,8 +29,11 @@ TOPIC = f"arn:aws:sns:us-east-1:{ACCOUNT}:ApprovalTopic"
 FAILED = f"arn:aws:sqs:us-east-1:{ACCOUNT}:DeadLetterQueue"
 LOST = f"arn:aws:sqs:us-east-1:{ACCOUNT}:LostStatusEvents"
 LOGS = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:LogGroup:*"
-KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/ExecutionKey"
+KEY = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/DataKey"
 OPERATORS = f"arn:aws:sns:us-east-1:{ACCOUNT}:OperatorTopic"
+ALARM = f"arn:aws:cloudwatch:us-east-1:{ACCOUNT}:alarm:orders-FailedExecutionsAlarm-1ABC"
+RULE = f"arn:aws:events:us-east-1:{ACCOUNT}:rule/orders"
+STRANGER = "210987654321"
 BUCKET = "arn:aws:s3:::ObjectBucket"
 # What references become in a stack "orders", in a silo of the tenant acme.
 RESOLVED = {
@@ -44,7 +47,7 @@ RESOLVED = {
     "DeadLetterQueue.Arn": FAILED,
     "LostStatusEvents.Arn": LOST,
     "LogGroup.Arn": LOGS,
-    "ExecutionKey.Arn": KEY,
+    "DataKey.Arn": KEY,
     "OperatorTopic": OPERATORS,
     "ObjectBucket.Arn": BUCKET,
 }
@@ -169,31 +172,216 @@ REQUESTS = [
         for role in ("WorkflowRole", "StarterRole", "ApproverRole", "ReconcilerRole")
     ),
     Request("TenantRole", "logs:PutLogEvents", LOGS.replace("*", "log-stream:s"), DENIED),
-    *(
-        Request(role, "kms:Decrypt", KEY, expected)
-        for role, expected in (
-            ("WorkflowRole", ALLOWED),
-            ("TenantApproverRole", ALLOWED),
-            ("StarterRole", DENIED),
-            ("ReconcilerRole", DENIED),
-        )
-    ),
     Request("WorkflowRole", "kms:ScheduleKeyDeletion", KEY, DENIED),
-    *(
-        Request("lambda.amazonaws.com", "kms:GenerateDataKey", KEY, expected, context)
-        for expected, context in (
-            (ALLOWED, {"aws:SourceArn": WORKFLOW}),
-            (ALLOWED, {"aws:SourceArn": f"{WORKFLOW}:7"}),
-            (DENIED, {"aws:SourceArn": f"{WORKFLOW}2"}),
-            (DENIED, {"aws:SourceArn": OTHER}),
-            (DENIED, {}),
-        )
-    ),
     *(
         Request("WorkflowRole", action, f"{function}:7/durable-execution/acme_1/id", expected)
         for action in ("lambda:CheckpointDurableExecution", "lambda:GetDurableExecutionState")
         for function, expected in ((WORKFLOW, ALLOWED), (OTHER, DENIED))
     ),
+]
+
+
+def use(
+    who: str, service: str | None, expected: str, *, action: str = "Decrypt", **context: str
+) -> Request:
+    """A request for the key: what a service asks for a role, or for itself.
+
+    The context names what KMS is told, by the last word of its condition key.
+    """
+    known = {
+        "function": "kms:EncryptionContext:aws:lambda:FunctionArn",
+        "logs": "kms:EncryptionContext:aws:logs:arn",
+        "queue": "kms:EncryptionContext:aws:sqs:arn",
+        "source": "aws:SourceArn",
+    }
+    told = {known[name]: value for name, value in context.items()}
+    if service:
+        told["kms:ViaService"] = f"{service}.us-east-1.amazonaws.com"
+    return Request(who, f"kms:{action}", KEY, expected, told)
+
+
+STARTER = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:orders-starter"
+GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/orders"
+QUEUE = f"arn:aws:sqs:us-east-1:{ACCOUNT}:orders-LostStatusEvents-1ABC"
+ROLES = ("WorkflowRole", "StarterRole", "ApproverRole", "ReconcilerRole")
+# What comes with customer_managed_key.
+ENCRYPTION = [
+    # Executions: of this workflow, by its role and by who answers, and through Lambda only.
+    *(
+        use(role, service, expected, function=function)
+        for role in ("WorkflowRole", "TenantApproverRole")
+        for service, function, expected in (
+            ("lambda", WORKFLOW, ALLOWED),
+            ("lambda", f"{WORKFLOW}:7", ALLOWED),
+            ("lambda", f"{WORKFLOW}2", DENIED),
+            ("lambda", OTHER, DENIED),
+            ("lambda", STARTER, DENIED),
+            ("s3", WORKFLOW, DENIED),
+            (None, WORKFLOW, DENIED),
+        )
+    ),
+    *(use(role, "lambda", DENIED) for role in ("WorkflowRole", "TenantApproverRole")),
+    # Environments, which do not open executions.
+    *(
+        use(role, "lambda", expected, function=function)
+        for role in ("StarterRole", "ApproverRole", "ReconcilerRole")
+        for function, expected in (
+            (STARTER, ALLOWED),
+            (WORKFLOW, DENIED),
+            (f"{WORKFLOW}:7", DENIED),
+            (f"{STARTER}2", DENIED),
+        )
+    ),
+    use("StarterRole", None, DENIED, function=STARTER),
+    use("TenantRole", "lambda", DENIED, function=WORKFLOW),
+    # Rows: by those who may read or write some.
+    *(
+        use(role, "dynamodb", expected)
+        for role, expected in (
+            ("TenantRole", ALLOWED),
+            ("TenantApproverRole", ALLOWED),
+            ("ReconcilerRole", ALLOWED),
+            ("WorkflowRole", DENIED),
+            ("StarterRole", DENIED),
+            ("ApproverRole", DENIED),
+        )
+    ),
+    # Messages: by those who send some.
+    *(
+        use(role, service, expected, action=action)
+        for action in ("Decrypt", "GenerateDataKey")
+        for role, service, expected in (
+            ("WorkflowRole", "sns", ALLOWED),
+            ("WorkflowRole", "sqs", ALLOWED),
+            ("ReconcilerRole", "sqs", ALLOWED),
+            ("ReconcilerRole", "sns", DENIED),
+            ("StarterRole", "sns", DENIED),
+            ("ApproverRole", "sqs", DENIED),
+            ("TenantRole", "sns", DENIED),
+            ("TenantApproverRole", "sqs", DENIED),
+        )
+    ),
+    # Logs: of this stack.
+    *(
+        use(role, "logs", expected, action="GenerateDataKey", logs=group)
+        for role in ROLES
+        for group, expected in ((GROUP, ALLOWED), (f"{GROUP}2", DENIED))
+    ),
+    use("TenantRole", "logs", DENIED, action="GenerateDataKey", logs=GROUP),
+    # Nobody uses it past a service, or changes it.
+    *(use(role, None, DENIED) for role in (*ROLES, "TenantRole", "TenantApproverRole")),
+    *(use(role, None, DENIED, action="Encrypt") for role in (*ROLES, "TenantRole")),
+    *(use(role, None, DENIED, action="PutKeyPolicy") for role in (*ROLES, "TenantRole")),
+    # Services that act by themselves: for what is this stack's, and for no other account's.
+    *(
+        use("lambda.amazonaws.com", None, expected, action=action, **context)
+        for action in ("Decrypt", "GenerateDataKey")
+        for expected, context in (
+            (ALLOWED, {"source": WORKFLOW, "function": WORKFLOW}),
+            (ALLOWED, {"source": f"{WORKFLOW}:7", "function": WORKFLOW}),
+            (DENIED, {"source": f"{WORKFLOW}2", "function": WORKFLOW}),
+            (DENIED, {"source": WORKFLOW.replace(ACCOUNT, STRANGER), "function": WORKFLOW}),
+            (DENIED, {"source": OTHER, "function": WORKFLOW}),
+            (DENIED, {"source": WORKFLOW, "function": OTHER}),
+            (DENIED, {"source": WORKFLOW}),
+            (DENIED, {"function": WORKFLOW}),
+            (DENIED, {}),
+        )
+    ),
+    *(
+        use(f"logs.{region}.amazonaws.com", None, expected, action=action, **context)
+        for action in ("Encrypt", "Decrypt", "GenerateDataKey")
+        for region, expected, context in (
+            ("us-east-1", ALLOWED, {"logs": GROUP}),
+            ("us-east-1", DENIED, {"logs": f"{GROUP}2"}),
+            ("us-east-1", DENIED, {"logs": GROUP.replace(ACCOUNT, STRANGER)}),
+            ("us-east-1", DENIED, {}),
+            ("eu-west-1", DENIED, {"logs": GROUP}),
+        )
+    ),
+    *(
+        use("cloudwatch.amazonaws.com", None, expected, action=action, **context)
+        for action in ("Decrypt", "GenerateDataKey")
+        for expected, context in (
+            (ALLOWED, {"source": ALARM}),
+            (DENIED, {"source": ALARM.replace("orders-", "others-")}),
+            (DENIED, {"source": ALARM.replace(ACCOUNT, STRANGER)}),
+            (DENIED, {}),
+        )
+    ),
+    *(
+        use("events.amazonaws.com", None, expected, action=action, **context)
+        for action in ("Decrypt", "GenerateDataKey")
+        for expected, context in (
+            (ALLOWED, {"queue": QUEUE}),
+            (DENIED, {"queue": QUEUE.replace("LostStatusEvents", "DeadLetterQueue")}),
+            (DENIED, {"queue": QUEUE.replace("orders-", "others-")}),
+            (DENIED, {"queue": QUEUE.replace(ACCOUNT, STRANGER)}),
+            (DENIED, {}),
+        )
+    ),
+    *(
+        use(service, None, DENIED, action="CreateGrant", source=ALARM, function=WORKFLOW)
+        for service in ("lambda.amazonaws.com", "cloudwatch.amazonaws.com")
+    ),
+    *(
+        use(service, None, DENIED, source=source, function=WORKFLOW, logs=GROUP, queue=QUEUE)
+        for service in ("sns.amazonaws.com", "sqs.amazonaws.com", "dynamodb.amazonaws.com")
+        for source in (WORKFLOW, ALARM)
+    ),
+]
+
+
+def send(who: str, resource: str, expected: str, source: str = "", **context: str) -> Request:
+    """A request to put a message into a topic or a queue."""
+    action = "sns:Publish" if ":sns:" in resource else "sqs:SendMessage"
+    told = {
+        "aws:SecureTransport": "true",
+        **context,
+        **({"aws:SourceArn": source} if source else {}),
+    }
+    return Request(who, action, resource, expected, told)
+
+
+PLAIN = {"aws:SecureTransport": "false"}
+MESSAGES = [
+    # Who may send, and not in plain text.
+    send("WorkflowRole", TOPIC, ALLOWED),
+    send("WorkflowRole", FAILED, ALLOWED),
+    send("ReconcilerRole", LOST, ALLOWED),
+    send("WorkflowRole", TOPIC, FORBIDDEN, **PLAIN),
+    send("WorkflowRole", FAILED, FORBIDDEN, **PLAIN),
+    send("ReconcilerRole", LOST, FORBIDDEN, **PLAIN),
+    send("cloudwatch.amazonaws.com", OPERATORS, FORBIDDEN, ALARM, **PLAIN),
+    *(
+        Request("WorkflowRole", f"sqs:{action}", queue, FORBIDDEN, PLAIN)
+        for action in ("ReceiveMessage", "PurgeQueue")
+        for queue in (FAILED, LOST)
+    ),
+    # Alarms of this stack, rules of this stack; and each to its own place.
+    *(
+        send("cloudwatch.amazonaws.com", OPERATORS, expected, source)
+        for expected, source in (
+            (ALLOWED, ALARM),
+            (DENIED, ALARM.replace("orders-", "others-")),
+            (DENIED, ALARM.replace(ACCOUNT, STRANGER)),
+            (DENIED, ""),
+        )
+    ),
+    send("cloudwatch.amazonaws.com", TOPIC, DENIED, ALARM),
+    send("events.amazonaws.com", OPERATORS, DENIED, f"{RULE}-ended"),
+    *(
+        send("events.amazonaws.com", LOST, expected, source)
+        for expected, source in (
+            (ALLOWED, f"{RULE}-ended"),
+            (ALLOWED, f"{RULE}-sweep"),
+            (DENIED, f"{RULE}-another"),
+            (DENIED, f"{RULE}-ended".replace(ACCOUNT, STRANGER)),
+            (DENIED, ""),
+        )
+    ),
+    send("events.amazonaws.com", FAILED, DENIED, f"{RULE}-ended"),
+    Request("events.amazonaws.com", "sqs:ReceiveMessage", LOST, DENIED, {"aws:SourceArn": RULE}),
 ]
 
 
@@ -311,7 +499,8 @@ OPTIONAL = [
         for action in ("Decrypt", "GenerateDataKey")
         for request in (
             encrypt(action, ALLOWED),
-            encrypt(action, DENIED, key=KEY.replace("ExecutionKey", "AnotherKey")),
+            encrypt(action, DENIED, key=KEY.replace("DataKey", "AnotherKey")),
+            encrypt(action, DENIED, "TenantApproverRole"),
             *(
                 encrypt(action, DENIED, role)
                 for role in ("StarterRole", "ApproverRole", "ReconcilerRole", "MeterRole")
@@ -319,7 +508,7 @@ OPTIONAL = [
         )
     ),
     encrypt("GenerateDataKey", DENIED, "WorkflowRole"),
-    encrypt("GenerateDataKey", DENIED, "TenantApproverRole"),
+    encrypt("Decrypt", DENIED, "WorkflowRole"),
     encrypt("ScheduleKeyDeletion", DENIED),
     # Not past S3.
     Request("TenantRole", "kms:Decrypt", KEY, DENIED, {"aws:PrincipalTag/TenantId": "acme"}),
@@ -347,6 +536,10 @@ OPTIONAL = [
     ),
     # The meter acts for one tenant, and writes its logs; else it does nothing.
     Request("MeterRole", "logs:PutLogEvents", LOGS.replace("*", "log-stream:s"), ALLOWED),
+    use("MeterRole", "logs", ALLOWED, action="GenerateDataKey", logs=GROUP),
+    use("MeterRole", "lambda", ALLOWED, function=METER),
+    use("MeterRole", "lambda", DENIED, function=WORKFLOW),
+    use("MeterRole", "dynamodb", DENIED),
     Request("MeterRole", "sns:Publish", TOPIC, DENIED),
     Request("MeterRole", "lambda:CheckpointDurableExecution", EXECUTION, DENIED),
     Request("MeterRole", "lambda:GetDurableExecutionState", EXECUTION, DENIED),
@@ -404,10 +597,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[Any]], li
     return evaluate
 
 
+POLICIES = {
+    "AWS::S3::BucketPolicy": "Bucket",
+    "AWS::SNS::TopicPolicy": "Topics",
+    "AWS::SQS::QueuePolicy": "Queues",
+}
+
+
 def roles_of(project: Project, python: Path) -> dict[str, dict[str, Any]]:
     """The roles of the rendered template: what each may do, and whom it trusts.
 
-    And its key and its bucket, which have a policy of their own.
+    And what has a policy of its own: its key, its bucket, its topics and its queues.
     """
     script = (
         "import json; from ops.local import template; print(json.dumps(template()['Resources']))"
@@ -416,7 +616,7 @@ def roles_of(project: Project, python: Path) -> dict[str, dict[str, Any]]:
     resources = {
         name: (entry["Type"], resolve(entry["Properties"]))
         for name, entry in found.items()
-        if entry["Type"].startswith("AWS::IAM::") or name in ("ExecutionKey", "ObjectBucketPolicy")
+        if entry["Type"].startswith("AWS::IAM::") or name == "DataKey" or entry["Type"] in POLICIES
     }
     roles = {
         name: {
@@ -430,20 +630,21 @@ def roles_of(project: Project, python: Path) -> dict[str, dict[str, Any]]:
         if kind == "AWS::IAM::Policy":
             for name in properties["Roles"]:
                 roles[name]["policies"].append(properties["PolicyDocument"])
-    if "ExecutionKey" in resources:
-        roles["lambda.amazonaws.com"] = {"policies": []}
-        roles["ExecutionKey"] = {"trust": resources["ExecutionKey"][1]["KeyPolicy"]}
+    if "DataKey" in resources:
+        roles["DataKey"] = {"trust": resources["DataKey"][1]["KeyPolicy"]}
         # Of the same account, and as open to its roles: a key that nobody trusts proves nothing.
-        roles["AnotherKey"] = roles["ExecutionKey"]
-    if "ObjectBucketPolicy" in resources:
-        policy = resources["ObjectBucketPolicy"][1]
-        roles[policy["Bucket"]] = {"trust": policy["PolicyDocument"]}
+        roles["AnotherKey"] = roles["DataKey"]
+    for kind, properties in resources.values():
+        if kind in POLICIES:
+            of = properties[POLICIES[kind]]
+            name = (of if isinstance(of, str) else of[0]).rpartition(":")[2]
+            roles[name] = {"trust": properties["PolicyDocument"]}
     return roles
 
 
 def simulation(request: Request, roles: dict[str, Any], tenancy: str) -> dict[str, Any]:
-    """A request in the engine's form; roles, keys and buckets are asked whom they trust."""
-    asked = re.search(r"(?:role/|key/|:s3:::)(\w+)", request.resource)
+    """A request in the engine's form; what has a policy of its own is asked whom it trusts."""
+    asked = re.search(rf"(?:role/|key/|:s3:::|:s[nq]s:us-east-1:{ACCOUNT}:)(\w+)", request.resource)
     trust = {"resourcePolicy": roles[asked[1]]["trust"]} if asked and asked[1] in roles else {}
     is_service = request.role.endswith(".amazonaws.com")
     context = {
@@ -452,7 +653,8 @@ def simulation(request: Request, roles: dict[str, Any], tenancy: str) -> dict[st
     }
     # A role that is not the template's may assume whatever role trusts it.
     whatever = {"Statement": [{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]}
-    policies = roles.get(request.role, {"policies": [whatever]})["policies"]
+    others = [] if is_service else [whatever]
+    policies = roles.get(request.role, {"policies": others})["policies"]
     return {
         "request": {
             "principal": request.role
@@ -489,6 +691,8 @@ def test_every_request_ends_as_it_should(
     optional = [*OPTIONAL, assume("MeterRole", {"TenantId": "globex"}, of_another_tenant)]
     requests = [
         *REQUESTS,
+        *ENCRYPTION,
+        *MESSAGES,
         *ASSUMPTIONS,
         assume("WorkflowRole", {"TenantId": "globex"}, of_another_tenant),
         assume("ApproverRole", {"TenantId": "globex"}, of_another_tenant, "TenantApproverRole"),
@@ -516,56 +720,138 @@ def loosen(document: dict[str, Any], what: str, key: str) -> None:
             statement.get("Condition", {}).get(what, {}).pop(key, None)
 
 
+CONTEXT = "kms:EncryptionContext:aws:"
+
+
 @pytest.mark.parametrize(
-    ("part", "what", "key", "opened"),
+    ("owner", "part", "what", "key", "opened"),
     [
         # Without a key there is nothing that ForAllValues could find to be wrong.
-        ("policies", "Null", "dynamodb:LeadingKeys", item("acme", expected=DENIED)),
         (
+            "TenantRole",
+            "policies",
+            "Null",
+            "dynamodb:LeadingKeys",
+            item("acme", expected=DENIED),
+        ),
+        (
+            "TenantRole",
             "policies",
             "ForAllValues:StringEquals",
             "dynamodb:LeadingKeys",
             item("acme", "globex", expected=DENIED),
         ),
         (
+            "TenantRole",
             "policies",
             "Resource",
             BUCKET,
             stored("acme", "tenants/globex/orders.csv", expected=DENIED),
         ),
-        ("trust", "Null", "aws:RequestTag/TenantId", assume("WorkflowRole", {}, DENIED)),
         (
+            "TenantRole",
+            "trust",
+            "Null",
+            "aws:RequestTag/TenantId",
+            assume("WorkflowRole", {}, DENIED),
+        ),
+        (
+            "TenantRole",
             "trust",
             "ForAllValues:StringEquals",
             "aws:TagKeys",
             assume("WorkflowRole", {"TenantId": "acme", "Admin": "yes"}, DENIED),
         ),
         (
+            "TenantRole",
             "trust",
             "StringEquals",
             "aws:RequestTag/TenantId",
             assume("WorkflowRole", {"TenantId": "globex"}, DENIED),
         ),
-        ("trust", "Principal", "AWS", assume("SomebodyElse", {"TenantId": "acme"}, DENIED)),
+        (
+            "TenantRole",
+            "trust",
+            "Principal",
+            "AWS",
+            assume("SomebodyElse", {"TenantId": "acme"}, DENIED),
+        ),
+        *(
+            ("WorkflowRole", "policies", what, key, use("WorkflowRole", service, DENIED, **told))
+            for what, key, service, told in (
+                ("StringEquals", "kms:ViaService", None, {"function": WORKFLOW}),
+                ("StringLike", f"{CONTEXT}lambda:FunctionArn", "lambda", {"function": STARTER}),
+            )
+        ),
+        *(
+            ("DataKey", "trust", what, key, use(service, None, DENIED, **told))
+            for what, key, service, told in (
+                (
+                    "StringLike",
+                    "aws:SourceArn",
+                    "lambda.amazonaws.com",
+                    {"source": OTHER, "function": WORKFLOW},
+                ),
+                (
+                    "StringLike",
+                    f"{CONTEXT}lambda:FunctionArn",
+                    "lambda.amazonaws.com",
+                    {"source": WORKFLOW, "function": OTHER},
+                ),
+                (
+                    "ArnEquals",
+                    f"{CONTEXT}logs:arn",
+                    "logs.us-east-1.amazonaws.com",
+                    {"logs": f"{GROUP}2"},
+                ),
+                (
+                    "ArnLike",
+                    "aws:SourceArn",
+                    "cloudwatch.amazonaws.com",
+                    {"source": ALARM.replace(ACCOUNT, STRANGER)},
+                ),
+                (
+                    "ArnLike",
+                    f"{CONTEXT}sqs:arn",
+                    "events.amazonaws.com",
+                    {"queue": QUEUE.replace(ACCOUNT, STRANGER)},
+                ),
+            )
+        ),
+        (
+            "OperatorTopic",
+            "trust",
+            "ArnLike",
+            "aws:SourceArn",
+            send("cloudwatch.amazonaws.com", OPERATORS, DENIED, ALARM.replace(ACCOUNT, STRANGER)),
+        ),
+        (
+            "LostStatusEvents",
+            "trust",
+            "ArnEquals",
+            "aws:SourceArn",
+            send("events.amazonaws.com", LOST, DENIED, f"{RULE}-another"),
+        ),
     ],
 )
 def test_each_condition_is_needed(
     bake: Bake,
     environments: Callable[[Project], Path],
     engine: Callable[[list[Any]], list[str]],
+    owner: str,
     part: str,
     what: str,
     key: str,
     opened: Request,
 ) -> None:
     """Taken away, a condition, a principal or a prefix lets pass what is denied with it."""
-    tenancy = "silo" if what == "StringEquals" else "pool"
-    project = bake(tenancy=tenancy, **EVERY_OPTION)
+    tenancy = "silo" if key == "aws:RequestTag/TenantId" and what == "StringEquals" else "pool"
+    project = bake(tenancy=tenancy, customer_managed_key="yes", **EVERY_OPTION)
     roles = roles_of(project, environments(project) / "python")
     before = simulation(opened, roles, tenancy)
     changed = copy.deepcopy(roles)
-    role = changed["TenantRole"]
-    for document in role["policies"] if part == "policies" else [role["trust"]]:
+    changing = changed[owner]
+    for document in changing["policies"] if part == "policies" else [changing["trust"]]:
         loosen(document, what, key)
 
     assert engine([before, simulation(opened, changed, tenancy)]) == [DENIED, ALLOWED]

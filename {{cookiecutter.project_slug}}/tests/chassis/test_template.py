@@ -23,7 +23,7 @@ from chassis.settings import load
 from chassis.tenancy import credentials, registry
 from ops.local import template
 from tests.chassis import sample
-from tests.chassis.aws import TABLE, Add
+from tests.chassis.aws import TABLE, Add, admit
 from tests.chassis.source import SRC, modules, variables_of
 
 TENANCY = template()["Globals"]["Function"]["Environment"]["Variables"]["TENANCY"]
@@ -31,6 +31,9 @@ WORKFLOW = (
     "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:"
     "${AWS::StackName}-workflow-" + TENANCY
 )
+#% if cookiecutter.customer_managed_key == "yes"
+ENCRYPT = ["kms:Decrypt", "kms:GenerateDataKey"]
+#% endif
 ACTING = [
     "WorkflowRole",
     "StarterRole",
@@ -101,7 +104,7 @@ def test_cloudformation_lint_finds_nothing(tmp_path: Path) -> None:
     lint = Path(sys.executable).with_name("cfn-lint")
 
     result = subprocess.run(  # noqa: S603
-        [lint, path], capture_output=True, text=True, check=False
+        [lint, path, "--include-checks", "I"], capture_output=True, text=True, check=False
     )
 
     assert result.stdout + result.stderr == ""
@@ -142,7 +145,9 @@ def test_no_version_is_ever_deleted() -> None:
 
 def test_every_parameter_of_the_function_publishes_a_version() -> None:
     description = version()["Properties"]["Description"]["Fn::Sub"]
-    text = json.dumps(properties("WorkflowFunction"))
+    of_versions = properties("WorkflowFunction").copy()
+    of_versions.pop("ReservedConcurrentExecutions")  # of the function, whatever version runs
+    text = json.dumps(of_versions)
     conditions = json.dumps(template().get("Conditions", {}))
     problems = []
     for name in template()["Parameters"]:
@@ -156,6 +161,19 @@ def test_every_parameter_of_the_function_publishes_a_version() -> None:
             problems.append(f"{name} is in VersionDescription and WorkflowFunction does not use it")
 
     assert not problems, "\n".join(problems)
+
+
+def test_concurrency_is_reserved_if_it_is_asked_for() -> None:
+    for parameter, condition, names in (
+        ("WorkflowConcurrency", "ReservesWorkflow", {"WorkflowFunction"}),
+        ("ControlConcurrency", "ReservesControl", FUNCTIONS.keys() - {"WorkflowFunction"}),
+    ):
+        assert template()["Parameters"][parameter]["Default"] == 0
+        asked_for = {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, 0]}]}
+        assert transformed()["Conditions"][condition] == asked_for
+        reserved = {"Fn::If": [condition, {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+        for name in names:
+            assert properties(name)["ReservedConcurrentExecutions"] == reserved, name
 
 
 def test_the_description_of_a_version_is_short_enough() -> None:
@@ -325,7 +343,8 @@ def test_the_workflow_may_do_what_the_chassis_does_for_it() -> None:
         #% endif
         "KeepFailedEvents": ("sqs:SendMessage", arn("DeadLetterQueue")),
         #% if cookiecutter.customer_managed_key == "yes"
-        "ReadOwnExecutions": ("kms:Decrypt", arn("ExecutionKey")),
+        "ReadOwnExecutions": ("kms:Decrypt", arn("DataKey")),
+        "EncryptMessages": (ENCRYPT, arn("DataKey")),
         #% endif
     }
     assert {sid: allowed.get(sid) for sid in expected} == expected
@@ -344,6 +363,10 @@ def test_the_functions_of_the_chassis_may_do_this_and_nothing_else() -> None:
             ),
             "SeeHowTheyEnded": ("lambda:GetDurableExecution", {"Fn::Sub": f"{WORKFLOW}:*"}),
             "KeepFailedEvents": ("sqs:SendMessage", arn("LostStatusEvents")),
+            #% if cookiecutter.customer_managed_key == "yes"
+            "EncryptFailedEvents": (ENCRYPT, arn("DataKey")),
+            "DecryptRows": ("kms:Decrypt", arn("DataKey")),
+            #% endif
         },
         #% if cookiecutter.__invoke
         "MeterRole": {},
@@ -353,13 +376,16 @@ def test_the_functions_of_the_chassis_may_do_this_and_nothing_else() -> None:
                 ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
                 arn("TenantTable"),
             ),
+            #% if cookiecutter.customer_managed_key == "yes"
+            "DecryptRows": ("kms:Decrypt", arn("DataKey")),
+            #% endif
             #% if cookiecutter.fan_out == "yes"
             "OwnObjects": (
                 ["s3:GetObject", "s3:PutObject"],
                 {"Fn::Sub": "${ObjectBucket.Arn}/tenants/${!aws:PrincipalTag/TenantId}/*"},
             ),
             #% if cookiecutter.customer_managed_key == "yes"
-            "EncryptObjects": (["kms:Decrypt", "kms:GenerateDataKey"], arn("ExecutionKey")),
+            "EncryptObjects": (ENCRYPT, arn("DataKey")),
             #% endif
             #% endif
         },
@@ -374,7 +400,8 @@ def test_the_functions_of_the_chassis_may_do_this_and_nothing_else() -> None:
                 {"Fn::Sub": WORKFLOW + ":*/durable-execution/${!aws:PrincipalTag/TenantId}_*/*"},
             ),
             #% if cookiecutter.customer_managed_key == "yes"
-            "EncryptAnswers": ("kms:Decrypt", arn("ExecutionKey")),
+            "DecryptRows": ("kms:Decrypt", arn("DataKey")),
+            "EncryptAnswers": ("kms:Decrypt", arn("DataKey")),
             #% endif
         },
     }
@@ -398,11 +425,22 @@ def test_each_function_of_the_chassis_has_its_role_and_acts_for_one_tenant() -> 
     }
     assert roles["AnswerForTenants"] == ["ApproverRole"]
     assert statements(attached["WriteLogs"]) == {
-        "WriteLogs": (["logs:CreateLogStream", "logs:PutLogEvents"], arn("LogGroup"))
+        "WriteLogs": (["logs:CreateLogStream", "logs:PutLogEvents"], arn("LogGroup")),
+        #% if cookiecutter.customer_managed_key == "yes"
+        "EncryptLogs": (ENCRYPT, arn("DataKey")),
+        #% endif
     }
     of_functions = {role for role, _ in FUNCTIONS.values()}
     assert of_functions <= set(roles["WriteLogs"])
-    for name in attached.keys() - {"ActForTenants", "AnswerForTenants", "WriteLogs"}:
+    known = {"ActForTenants", "AnswerForTenants", "WriteLogs"}
+    #% if cookiecutter.customer_managed_key == "yes"
+    assert statements(attached["ReadEnvironment"]) == {
+        "ReadEnvironment": ("kms:Decrypt", arn("DataKey"))
+    }
+    assert set(roles["ReadEnvironment"]) == of_functions - {"WorkflowRole"}
+    known.add("ReadEnvironment")
+    #% endif
+    for name in attached.keys() - known:
         wrong = set(roles[name]) & of_functions - {"WorkflowRole"}
         assert not wrong, f"{name} gives more to {', '.join(wrong)}, which nothing should"
 
@@ -437,13 +475,22 @@ def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
         #% if cookiecutter.fan_out == "yes"
         "OwnObjects": tagged,
         #% if cookiecutter.customer_managed_key == "yes"
-        "EncryptObjects": {
-            "StringEquals": {"kms:ViaService": {"Fn::Sub": "s3.${AWS::Region}.amazonaws.com"}}
-        },
+        "EncryptObjects": {"StringEquals": via("s3")},
         #% endif
         #% endif
         "AnswerOwnExecutions": tagged,
-        "EncryptAnswers": None,  # what it answers, the statement above limits
+        #% if cookiecutter.customer_managed_key == "yes"
+        "DecryptRows": {"StringEquals": via("dynamodb")},
+        "EncryptAnswers": {
+            "StringEquals": via("lambda"),
+            "StringLike": {
+                "kms:EncryptionContext:aws:lambda:FunctionArn": [
+                    {"Fn::Sub": WORKFLOW},
+                    {"Fn::Sub": f"{WORKFLOW}:*"},
+                ]
+            },
+        },
+        #% endif
     }
     assert conditions[on_items] == {
         "ForAllValues:StringEquals": {
@@ -456,12 +503,96 @@ def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
         assert conditions[sid] == others[sid]
 
 
+#% if cookiecutter.customer_managed_key == "yes"
+def via(service: str) -> Json:
+    return {"kms:ViaService": {"Fn::Sub": service + ".${AWS::Region}.amazonaws.com"}}
+
+
+def test_everything_at_rest_has_the_key() -> None:
+    key = arn("DataKey")
+    assert properties("WorkflowFunction")["DurableConfig"]["KMSKeyArn"] == key
+    for name in FUNCTIONS:
+        assert properties(name)["KmsKeyArn"] == key, name
+    for name in ("ApprovalTopic", "OperatorTopic", "DeadLetterQueue", "LostStatusEvents"):
+        assert properties(name)["KmsMasterKeyId"] == key, name
+    assert properties("LogGroup")["KmsKeyId"] == key
+    #% if cookiecutter.fan_out == "yes"
+    (rule,) = properties("ObjectBucket")["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    encrypted = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": key}
+    assert rule["ServerSideEncryptionByDefault"] == encrypted
+    #% endif
+    table = {"SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": key}
+    assert properties("TenantTable")["SSESpecification"] == table
+
+
+def test_a_service_uses_the_key_for_this_stack_only() -> None:
+    policy = properties("DataKey")["KeyPolicy"]["Statement"]
+    services = [statement for statement in policy if "Service" in statement["Principal"]]
+
+    assert len(services) == len(policy) - 1
+    for statement in services:
+        conditions = json.dumps(statement["Condition"])
+        assert "${AWS::AccountId}" in conditions, statement["Sid"]
+        assert "${AWS::StackName}" in conditions, statement["Sid"]
+
+
+#% else
+def test_what_can_be_is_encrypted_with_a_key_of_aws() -> None:
+    for queue in ("DeadLetterQueue", "LostStatusEvents"):
+        assert properties(queue)["SqsManagedSseEnabled"] is True
+    assert properties("ApprovalTopic")["KmsMasterKeyId"] == "alias/aws/sns"
+    assert properties("TenantTable")["SSESpecification"] == {"SSEEnabled": True}
+
+
+#% endif
+POLICIES = {
+    "AWS::SNS::TopicPolicy": "Topics",
+    "AWS::SQS::QueuePolicy": "Queues",
+    "AWS::S3::BucketPolicy": "Bucket",
+}
+"""What they are the policies of."""
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [
+        ("ApprovalTopic", "sns:Publish"),  # a topic's policy knows no sns:*
+        ("OperatorTopic", "sns:Publish"),
+        ("DeadLetterQueue", "sqs:*"),
+        ("LostStatusEvents", "sqs:*"),
+        #% if cookiecutter.fan_out == "yes"
+        ("ObjectBucket", "s3:*"),
+        #% endif
+    ],
+)
+def test_transport_is_encrypted(name: str, action: str) -> None:
+    (policy,) = (
+        policy["PolicyDocument"]["Statement"]
+        for kind, of in POLICIES.items()
+        for policy in of_type(kind).values()
+        if policy[of] in ({"Ref": name}, [{"Ref": name}])
+    )
+    (denied,) = (statement for statement in policy if statement["Effect"] == "Deny")
+
+    assert (denied["Principal"], denied["Action"]) == ("*", action)
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    everything = {"Ref": name} if action == "sns:Publish" else arn(name)
+    #% if cookiecutter.fan_out == "yes"
+    if name == "ObjectBucket":
+        everything = [everything, {"Fn::Sub": "${ObjectBucket.Arn}/*"}]  # type: ignore[assignment]
+    #% endif
+    assert denied["Resource"] == everything
+
+
 def test_nobody_may_do_anything_to_everything() -> None:
-    others = {  # in the policy of a key, "*" is the key itself; that of a bucket only denies
-        name: resource
-        for name, resource in transformed()["Resources"].items()
-        if resource["Type"] not in {"AWS::KMS::Key", "AWS::S3::BucketPolicy"}
-    }
+    others = copy.deepcopy(transformed()["Resources"])
+    for name, resource in transformed()["Resources"].items():
+        if resource["Type"] == "AWS::KMS::Key":  # in its policy, "*" is the key itself
+            del others[name]
+        if resource["Type"] in POLICIES:
+            statements = others[name]["Properties"]["PolicyDocument"]["Statement"]
+            allowed = [statement for statement in statements if statement["Effect"] == "Allow"]
+            others[name]["Properties"]["PolicyDocument"]["Statement"] = allowed
     text = json.dumps(others)
 
     assert not re.search(r'"(Resource|Action|Principal)": (\[[^]]*)?"\*"', text)
@@ -485,6 +616,10 @@ def test_someone_hears_of_what_failed_for_two_weeks(queue: str) -> None:
 
     assert alarm["AlarmActions"] == [{"Ref": "OperatorTopic"}]
     assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+    # What is new: a message that stays in the queue does not keep the alarm on.
+    assert (alarm["MetricName"], alarm["Statistic"]) == ("NumberOfMessagesSent", "Sum")
+    assert (alarm["DatapointsToAlarm"], alarm["TreatMissingData"]) == (1, "notBreaching")
+    assert alarm["Period"] * alarm["EvaluationPeriods"] > 15 * 60  # how late the metric may be
     assert properties(queue)["MessageRetentionPeriod"] == 14 * 24 * 60 * 60
 
 
@@ -496,7 +631,7 @@ def test_what_holds_data_stays_when_the_stack_goes() -> None:
         "ObjectBucket",
         #% endif
         #% if cookiecutter.customer_managed_key == "yes"
-        "ExecutionKey",
+        "DataKey",
         #% endif
     }
     for name in kept:
@@ -515,19 +650,26 @@ def test_what_holds_data_stays_when_the_stack_goes() -> None:
 def test_the_reconciler_hears_of_every_end() -> None:
     rule = properties("ReconcilerFunctionExecutionEnded")
     (target,) = rule["Targets"]
-    (prefix,) = rule["EventPattern"]["detail"]["functionArn"]
 
     assert set(rule["EventPattern"]["detail"]["status"]) == reconciler.ENDED - {
-        "NOT_STARTED",
         "FORGOTTEN",
+        "DELETING",  # which has ended before
     }
-    assert prefix == {"prefix": arn("WorkflowFunction")}
+    assert rule["EventPattern"]["detail"]["functionArn"] == [
+        arn("WorkflowFunction"),
+        {"prefix": {"Fn::Sub": "${WorkflowFunction.Arn}:"}},  # not workflow-pool2
+    ]
     assert target["Arn"] == arn("ReconcilerFunction")
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 10}
     assert target["DeadLetterConfig"] == {"Arn": arn("LostStatusEvents")}
-    (kept,) = properties("LostStatusEventsPolicy")["PolicyDocument"]["Statement"]
-    named = rule["Name"]["Fn::Sub"]
-    assert kept["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::Sub"].endswith(f":rule/{named}")
+    assert may_keep_events(rule)
+
+
+def may_keep_events(rule: Json) -> bool:
+    """Whether what EventBridge could not deliver for a rule is taken by the queue."""
+    kept, _ = properties("LostStatusEventsPolicy")["PolicyDocument"]["Statement"]
+    sources = kept["Condition"]["ArnEquals"]["aws:SourceArn"]
+    return any(source["Fn::Sub"].endswith(f":rule/{rule['Name']['Fn::Sub']}") for source in sources)
 
 
 def test_the_sweep_looks_when_an_execution_is_due() -> None:
@@ -535,6 +677,23 @@ def test_the_sweep_looks_when_an_execution_is_due() -> None:
 
     assert sweep["ScheduleExpression"] == "rate(15 minutes)"
     assert registry.LOOK_AFTER_SECONDS / 60 == 15
+    (target,) = sweep["Targets"]
+    assert target["Arn"] == arn("ReconcilerFunction")
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 15 * 60}  # then the next is due
+    assert target["DeadLetterConfig"] == {"Arn": arn("LostStatusEvents")}
+    assert may_keep_events(sweep)
+
+
+def test_the_operators_hear_alarms_of_this_stack_only() -> None:
+    told, _ = properties("OperatorTopicPolicy")["PolicyDocument"]["Statement"]
+
+    assert told["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    source = told["Condition"]["ArnLike"]["aws:SourceArn"]["Fn::Sub"]
+    assert source.endswith(":${AWS::AccountId}:alarm:${AWS::StackName}-*")
+    for name, alarm in of_type("AWS::CloudWatch::Alarm").items():
+        if {"Ref": "OperatorTopic"} in alarm.get("AlarmActions", []) and "AlarmName" in alarm:
+            named = json.dumps(alarm["AlarmName"])
+            assert "${AWS::StackName}-" in named, f"{name} could not tell the operators"
 
 
 def test_a_function_has_time_to_say_that_aws_does_not_answer() -> None:
@@ -543,7 +702,10 @@ def test_a_function_has_time_to_say_that_aws_does_not_answer() -> None:
     call = attempts * (config.connect_timeout + config.read_timeout)
 
     for name in FUNCTIONS:
-        assert properties(name)["Timeout"] > call, name
+        timeout = properties(name)["Timeout"]
+        if name == "WorkflowFunction":
+            timeout = template()["Parameters"][timeout["Ref"]]["MinValue"]
+        assert timeout > call, name
     assert call < reconciler.MARGIN_MILLISECONDS / 1_000
     margins = properties("ReconcilerFunction")["Timeout"] * 1_000 / reconciler.MARGIN_MILLISECONDS
     assert margins >= 2, "a sweep would look at nothing"
@@ -559,9 +721,9 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
     forgets = properties("TenantTable")["TimeToLiveSpecification"]
     attribute = forgets["AttributeName"]
     acme = add("acme")
-    acme.admit("acme_ended", 5, 0)
+    admit(acme, "acme_ended")
     acme.release("acme_ended", "SUCCEEDED", now=7)
-    acme.admit("acme_running", 5, 0)
+    admit(acme, "acme_running")
     acme.put_approval("token", "callback", "arn", expires_at=9)
 
     expires = {
@@ -590,7 +752,7 @@ def test_the_index_is_the_one_that_the_reconciler_asks(
 
     client = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))
     monkeypatch.setattr(reconciler, "_client", lambda _: client)
-    add("acme").admit("acme_1", 5, 0)
+    admit(add("acme"), "acme_1")
     list(reconciler.due())
 
     (request,) = asked

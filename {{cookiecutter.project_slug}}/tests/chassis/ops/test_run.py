@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import re
 from argparse import Namespace
 from collections.abc import Callable
@@ -63,6 +64,15 @@ def test_approve(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert re.fullmatch(rf"{len(rows)} durable operations in \d invocations", last)
     assert any(row.split()[:3] == ["item-2", "STEP", "FAILED"] for row in rows)
     assert "  succeeded  prepare-work\n" in printed.err
+
+
+def test_what_the_sdk_logs_does_not_stand_between(run_sample: Run) -> None:
+    names = ("aws_durable_execution_sdk_python", "aws_durable_execution_sdk_python_testing")
+    for name in names:
+        logging.getLogger(name).setLevel(logging.INFO)
+
+    assert run_sample("approve") == 0
+    assert {logging.getLogger(name).level for name in names} == {logging.CRITICAL}
 
 
 def test_a_rejection_is_an_output(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +165,13 @@ def test_the_person_leaves(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot read the event"), ("{", "is not JSON")]
+    ("content", "message"),
+    [
+        (None, "cannot read the event"),
+        ("{", "is not JSON"),
+        ('{"a": 1, "a": 2}', "event.json is not JSON: a key is given twice"),
+        ("\ufeff{}", "event.json is not JSON: it is UTF-8 with a byte order mark"),
+    ],
 )
 def test_an_event_that_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
@@ -172,6 +188,12 @@ def test_an_event_that_cannot_be_read(
     assert message in capsys.readouterr().err
 
 
+def last(printed: Any) -> str:
+    """The last line for people."""
+    line: str = printed.err.splitlines()[-1]
+    return line
+
+
 @pytest.mark.parametrize("event", [{}, []])
 def test_an_event_that_the_workflow_refuses(
     run_sample: Run, capsys: pytest.CaptureFixture[str], event: Any
@@ -179,5 +201,5 @@ def test_an_event_that_the_workflow_refuses(
     assert run_sample("approve", event=event) == 1
 
     printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "FAILED chassis.model.InvalidInputError: " in printed.err
+    assert json.loads(printed.out)["status"] == "REFUSED"
+    assert re.search(r"^REFUSED: (workflowId is missing|the event is of type array)", last(printed))
