@@ -28,7 +28,7 @@ SENTENCES = {
         ('-- "rejected" -->', "not callback_timeout_action=reject"),
         ('-- "up to 750 items" -->', "fan_out=yes"),
         ('chunks["process-chunks', "fan_out=yes"),
-        ('--> meter["meter-usage', "invoke"),
+        ('--> meter["meter-usage"] -->', "invoke"),
         ('--> announce["announce-result"]', "child_context"),
     ],
     "docs/tenants.md": [
@@ -46,11 +46,12 @@ SENTENCES = {
         ("| meter | nothing | read and write its rows: record its usage |", "invoke"),
         (", invoke itself for chunks", "fan_out=yes"),
         ("; read and write its objects |", "fan_out=yes"),
-        ("may also decrypt with the key of the executions", "customer_managed_key=yes"),
-        (
-            "and all but the approver may use it for the objects",
-            "customer_managed_key=yes fan_out=yes",
-        ),
+        ("They use [the key](operate.md#the-key) of the stack", "customer_managed_key=yes"),
+        ("`running_executions` \u00d7 `fan_out_width`:", "fan_out=yes"),
+        ("`running_executions`: 2, 20 and 200", "not fan_out=yes"),
+        ("and the reconciler, or the meter, from running,", "invoke"),
+        ("Lambda keeps at most 2.5 execution environments", "tenancy=isolated"),
+        ("Two functions are isolated, the workflow and", "tenancy=isolated invoke"),
         ("(Lambda names the execution of a chunk,", "fan_out=yes"),
         ("- the invocation, which Lambda isolates by tenant.", "tenancy=isolated"),
         ("- the stack.", "tenancy=silo"),
@@ -66,6 +67,7 @@ SENTENCES = {
     "docs/change.md": [
         ("+items_per_execution = 600000", "fan_out=yes"),
         ("+items_per_execution = 450", "not fan_out=yes"),
+        ("`data_processor.py`, `checks.py`, `readiness.py`, and any", "wait_for_condition"),
     ],
     "docs/how-it-works.md": [
         ("min | ends and processes nothing: `TIMED_OUT` |", "callback_timeout_action=reject"),
@@ -82,14 +84,16 @@ SENTENCES = {
         ("the results are in the history of the execution.", "not fan_out=yes"),
         ("1,000 of them, or 200 if the input was cut into chunks.", "fan_out=yes"),
         ("1,000 of them.", "not fan_out=yes"),
-        ("there is no `usageRecorded`.", "invoke"),
+        ("events, stored inputs, answers to approvals.", "fan_out=yes"),
+        ("events, answers to approvals.", "not fan_out=yes"),
         ("- **A chunk**: it is processed once more.", "fan_out=yes"),
         ("- **The meter**: it is invoked once more.", "invoke"),
         ("- **A message about the result**: it is retried.", "child_context"),
-        ("The meter records how many items an execution has processed,", "invoke"),
+        ("The meter records how many items were processed,", "invoke"),
+        ("Each chunk has a record of its own,", "invoke fan_out=yes"),
         ("A chunk that is processed again has the same keys.", "fan_out=yes"),
         ("A usage record that is written again changes nothing.", "invoke"),
-        ("More items than that are cut into chunks.", "fan_out=yes"),
+        ("More items than `ChunkSize` (750), or than fit,", "fan_out=yes"),
         ("An input with more items is refused before anything", "not fan_out=yes"),
         ("reconciler, meter", "invoke"),
         ("credentials, objects", "fan_out=yes"),
@@ -99,9 +103,12 @@ SENTENCES = {
     "docs/sizes-and-cost.md": [
         ("what the table and the bucket store", "fan_out=yes"),
         ("what the table stores", "not fan_out=yes"),
-        ("- the request of the meter, and the record that it writes", "invoke"),
-        ("- the requests to S3", "fan_out=yes"),
         ("- the key, and the requests to KMS", "customer_managed_key=yes"),
+        ("- the requests to KMS, for the keys", "not customer_managed_key=yes"),
+        ("all items of an execution or a chunk are processed", "fan_out=yes"),
+        ("all items of an execution are processed", "not fan_out=yes"),
+        ("raise `MapMaxConcurrency` or lower `ChunkSize`:", "fan_out=yes"),
+        ("raise `MapMaxConcurrency`, or send fewer items", "not fan_out=yes"),
         ("More items are cut into chunks.", "fan_out=yes"),
         ("An input that is too large is refused before", "not fan_out=yes"),
         ("## Large inputs", "fan_out=yes"),
@@ -111,7 +118,13 @@ SENTENCES = {
         ("export ENV=acme make deploy", "tenancy=silo"),
         ("Each tenant has a stack of its own, named in a section", "tenancy=silo"),
         ("`sam build` and `sam deploy` do the same.", "not tenancy=silo"),
-        (", and `kms:Decrypt` on the key.", "customer_managed_key=yes"),
+        (", and `kms:Decrypt` on [the key](#the-key).", "customer_managed_key=yes"),
+        ("- [The key](#the-key)", "customer_managed_key=yes"),
+        ("## The key", "customer_managed_key=yes"),
+        ("table, the bucket, the logs,", "customer_managed_key=yes fan_out=yes"),
+        ("Whoever puts an input", "customer_managed_key=yes fan_out=yes"),
+        ("- **Usage**: an execution", "invoke"),
+        ("an execution or a chunk that is stopped", "invoke fan_out=yes"),
         ("the tokens of every approval.", "tenancy=silo"),
         ("the tokens of all tenants.", "not tenancy=silo"),
         ("The matrix of the job lists the tenants.", "tenancy=silo"),
@@ -124,8 +137,13 @@ SENTENCES = {
         ("# Starts executions: the only principal that may invoke", "not fan_out=yes"),
         ("only the starter and itself may invoke it.", "fan_out=yes"),
         ("only the starter may invoke it.", "not fan_out=yes"),
-        ("APPROVAL#<hash of the token>, USAGE#<time>#<execution> Tenant", "invoke"),
+        ("APPROVAL#<hash of the token>, USAGE#<start>#<execution> Tenant", "invoke"),
         ("APPROVAL#<hash of the token> Tenant", "not invoke"),
+    ],
+    ".checkov.yaml": [
+        ("# Starter and approver and meter are invoked", "invoke"),
+        ("# Starter and approver are invoked", "not invoke"),
+        ("# With customer_managed_key=no, AWS manages", "not customer_managed_key=yes"),
     ],
     "samconfig.toml": [("# A stack for each tenant: to add one, copy", "tenancy=silo")],
 }
@@ -165,7 +183,7 @@ ELSEWHERE = {
     "docs/how-it-works.md": "project_slug tenancy aws_region",
     "docs/local-aws.md": "project_slug aws_region",
     "docs/operate.md": "project_slug wait wait_for_condition",
-    "docs/sizes-and-cost.md": "wait wait_for_condition child_context",
+    "docs/sizes-and-cost.md": "wait wait_for_condition child_context invoke map_max_concurrency",
     "docs/updates.md": "yaml",  # of .cookiecutter.yaml
 }
 # Blanks, stops and words that a condition may leave behind, or take away.
@@ -235,7 +253,8 @@ def test_the_parameters_are_documented(rendering: Project) -> None:
     for row in re.findall(r"^\| (`.*)\|$", section, re.M):
         parameters, values, *_ = row.split("|")
         defaults = [value.strip(" `") for value in values.split(",")]
-        documented |= dict(zip(re.findall(r"`(\w+)`", parameters), defaults, strict=True))
+        names = re.findall(r"`(\w+)`", parameters)
+        documented |= dict(zip(names, defaults * (len(names) // len(defaults)), strict=True))
 
     assert documented == {
         name: str(spec["Default"]) for name, spec in deployed.items() if "Default" in spec
@@ -254,7 +273,6 @@ def test_the_output_is_that_of_the_answers(rendering: Project) -> None:
     assert [result["name"] for result in output["parallelResults"]] == checks
     assert len(checks) == output["metrics"]["checksRun"]
     assert len(checks) == int(rendering.answers["parallel_branch_count"])
-    assert ("usageRecorded" in output) == is_given("invoke", rendering.answers)
     assert ("announced" in output) == is_given("child_context", rendering.answers)
     assert ("resultsRef" in output["mapResults"]) == is_given("fan_out=yes", rendering.answers)
 
@@ -267,11 +285,11 @@ def test_the_picture_shows_the_way_of_an_execution(rendering: Project) -> None:
         nodes = [re.findall(r"^\s*(\w+)", part)[0] for part in line.split("-->")]
         edges += itertools.pairwise(nodes)
     steps = {"cool": "wait", "ready": "wait_for_condition"}
-    after = {"meter": "invoke", "announce": "child_context"}
     way = ["prepare", "approval", *(step for step in steps if is_given(steps[step], answers))]
-    end = ["aggregate", *(step for step in after if is_given(after[step], answers)), "result"]
+    meter = ["meter"] if is_given("invoke", answers) else []
+    end = ["announce", "result"] if is_given("child_context", answers) else ["result"]
     expected = {
-        *itertools.pairwise([*way, "checks", "items", *end]),
+        *itertools.pairwise([*way, "checks", "items", *meter, "aggregate", *end]),
         ("approval", "aggregate"),
     }
     if answers["fan_out"] == "yes":
@@ -303,13 +321,15 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
     checks = int(rendering.answers["parallel_branch_count"])
     added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
     fixed = 8 + checks + sum(each for _, each, _ in added)
+    meter = int(is_given("invoke", rendering.answers))  # it is a request, and one write
+    requests = 4 + sum(each for _, _, each in added) + meter
     text = rendering.read("docs/sizes-and-cost.md")
     of_an_operation = prices["million_operations"] / 1000  # of 1,000 executions
     counted = {
         "durable operations": (fixed + 100, "million_operations"),
-        "lambda requests": (4 + sum(each for _, _, each in added), "million_lambda_requests"),
+        "lambda requests": (requests, "million_lambda_requests"),
         "read units": (3, "million_read_units"),
-        "write units": (14, "million_write_units"),
+        "write units": (16 + meter, "million_write_units"),
         "messages": (1, "million_messages"),
     }
     lines = dict(re.findall(r"^  (\d+ [a-z ]+?) +([\d.]+)$", text, re.M))
@@ -328,11 +348,13 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
     ]
     total = float(re.findall(r"1,000 executions cost about ([\d.]+) dollars", text)[0])
     assert abs(total - sum(map(float, lines.values()))) < 0.02  # and the bytes
-    assert f"| {fixed}, and one for each item:" in text
+    assert f"| {fixed}, plus one step for each item," in text
 
 
 def test_the_owners_files_are_listed(rendering: Project) -> None:
-    section = rendering.read("README.md").split("## Two rooms")[1].split("src/chassis/")[0]
+    (section,) = re.findall(
+        r"```text\nsrc/workflow/(.*?)\nsrc/chassis/", rendering.read("README.md"), re.S
+    )
     files = [name.removeprefix("src/workflow/") for name in rendering.files()]
     ours = {name for name in files if re.fullmatch(r"\w+\.(py|toml)", name)}
     in_room = {
@@ -350,13 +372,13 @@ def test_pages_are_whole(rendering: Project) -> None:
         text = rendering.read(page)
         assert text.count("```") % 2 == 0, page
         prose = re.sub(r"```.*?```", "```", text, flags=re.S)
-        for paragraph in re.split(r"\n\n+", prose):
+        for paragraph in re.split(r"\n\n+(?!```)", prose):
             lines = paragraph.splitlines()
             if lines[0].startswith("|"):
                 widths = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
                 assert len(widths) == 1, f"{page}: {lines[0]}"
             elif len(lines) > 1 and not lines[0].startswith(("#", "-", "```", "1.")):
-                assert re.search(r"[.:!?)`]$", paragraph), f"{page}: {paragraph}"
+                assert re.search(r"([.:!?)]|```)$", paragraph), f"{page}: {paragraph}"
         bare = re.sub(r"`[^`\n]*`|\(http[^)]*\)", "X", prose)
         slip = SLIP.search(bare)
         assert not slip, f"{page}: {slip}"

@@ -25,24 +25,47 @@ NAMES = {
     "fan_out=yes": {
         *("ChunkSize", "FanOutWidth", "ObjectRetentionDays", "CHUNK_SIZE", "FAN_OUT_WIDTH"),
         *("ObjectBucket", "ObjectBucketPolicy", "ObjectBucketName", "BUCKET"),
-        *("ProcessChunks", "OwnObjects", "EncryptedTransportOnly"),
+        *("ProcessChunks", "OwnObjects"),
     },
     "customer_managed_key=yes": {
-        *("ExecutionKey", "Administration", "LambdaEncryptsExecutions"),
-        *("ReadOwnExecutions", "EncryptAnswers"),
+        *("DataKey", "Administration", "LambdaEncryptsExecutions", "CloudWatchEncryptsLogs"),
+        *("EventBridgeKeepsUndeliveredEvents", "ReadOwnExecutions", "EncryptAnswers"),
+        *("DecryptRows", "EncryptFailedEvents", "EncryptLogs", "EncryptMessages"),
+        "ReadEnvironment",
     },
     "fan_out=yes customer_managed_key=yes": {"EncryptObjects"},
     "tenancy=silo": {"TenantId"},
 }
-# Who may do it, and with what.
+ENCRYPT = ["kms:Decrypt", "kms:GenerateDataKey"]
+# Who may do it, what, and with what.
 STATEMENTS = {
-    "RecordUsage": ("WorkflowRole", ["lambda:InvokeFunction"], "-meter-"),
-    "TellOperators": ("WorkflowRole", ["sns:Publish"], "OperatorTopic"),
-    "ProcessChunks": ("WorkflowRole", ["lambda:InvokeFunction"], "-workflow-"),
-    "ReadOwnExecutions": ("WorkflowRole", ["kms:Decrypt"], "ExecutionKey"),
-    "OwnObjects": ("TenantRole", ["s3:GetObject", "s3:PutObject"], "ObjectBucket"),
-    "EncryptObjects": ("TenantRole", ["kms:Decrypt", "kms:GenerateDataKey"], "ExecutionKey"),
-    "EncryptAnswers": ("TenantApproverRole", ["kms:Decrypt"], "ExecutionKey"),
+    "RecordUsage": (["WorkflowRole"], ["lambda:InvokeFunction"], "-meter-"),
+    "TellOperators": (["WorkflowRole"], ["sns:Publish"], "OperatorTopic"),
+    "ProcessChunks": (["WorkflowRole"], ["lambda:InvokeFunction"], "-workflow-"),
+    "ReadOwnExecutions": (["WorkflowRole"], ["kms:Decrypt"], "DataKey"),
+    "EncryptMessages": (["WorkflowRole"], ENCRYPT, "DataKey"),
+    "EncryptFailedEvents": (["ReconcilerRole"], ENCRYPT, "DataKey"),
+    "DecryptRows": (
+        ["ReconcilerRole", "TenantRole", "TenantApproverRole"],
+        ["kms:Decrypt"],
+        "DataKey",
+    ),
+    "OwnObjects": (["TenantRole"], ["s3:GetObject", "s3:PutObject"], "ObjectBucket"),
+    "EncryptObjects": (["TenantRole"], ENCRYPT, "DataKey"),
+    "EncryptAnswers": (["TenantApproverRole"], ["kms:Decrypt"], "DataKey"),
+    "EncryptLogs": (["WriteLogs"], ENCRYPT, "DataKey"),
+    "ReadEnvironment": (["ReadEnvironment"], ["kms:Decrypt"], "DataKey"),
+    "LambdaEncryptsExecutions": (["DataKey"], ENCRYPT, "*"),
+    "EventBridgeKeepsUndeliveredEvents": (["DataKey"], ENCRYPT, "*"),
+}
+# What holds data: where it says which key encrypts it.
+ENCRYPTED = {
+    "WorkflowFunction": "DurableConfig KMSKeyArn",
+    "TenantTable": "SSESpecification KMSMasterKeyId",
+    "LogGroup": "KmsKeyId",
+    **dict.fromkeys(
+        ("ApprovalTopic", "OperatorTopic", "DeadLetterQueue", "LostStatusEvents"), "KmsMasterKeyId"
+    ),
 }
 # A variable of the workflow's function, and the parameter or the resource that it has.
 VARIABLES = {
@@ -56,8 +79,8 @@ VARIABLES = {
 }
 # The limits of a tier: items without the fan-out, items with it, and chunks at the same time.
 TIERS = {"free": (50, 5_000, 1), "standard": (500, 100_000, 5), "premium": (900, 1_000_000, 20)}
-# Seconds of an invocation at most, and MB of memory.
-INVOCATION = {"yes": (900, 1769), "no": (300, 512)}
+# MB of memory, without the fan-out and with it.
+MEMORY = {"no": 512, "yes": 1769}
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -142,8 +165,12 @@ def test_what_an_answer_adds(template: dict[str, Any], rendering: Project, rende
 def test_what_it_adds_is_for_the_right_one(template: dict[str, Any]) -> None:
     found = statements(template)
     for sid in STATEMENTS.keys() & found.keys():
-        role, actions, resource = STATEMENTS[sid]
-        assert found[sid] in list(walk(template["Resources"][role])), sid
+        holders, actions, resource = STATEMENTS[sid]
+        assert holders == [
+            name
+            for name, each in template["Resources"].items()
+            if found[sid] in [part for part in walk(each) if isinstance(part, dict)]
+        ]
         assert found[sid]["Effect"] == "Allow"
         assert [*found[sid]["Action"]] == actions or [found[sid]["Action"]] == actions
         assert resource in json.dumps(found[sid]["Resource"])
@@ -167,10 +194,7 @@ def test_the_functions_are_those_of_the_answers(
     assert shared["TENANCY"] == answers["tenancy"]
     tenant = {"Ref": "TenantId"} if answers["tenancy"] == "silo" else ""
     assert shared["TENANT_ID"] == tenant
-    workflow = functions(template)["WorkflowFunction"]
-    timeout, memory = INVOCATION[answers["fan_out"]]
-    assert workflow["Timeout"] in {timeout, 900}
-    assert template["Parameters"]["MemorySize"]["Default"] == memory
+    assert template["Parameters"]["MemorySize"]["Default"] == MEMORY[answers["fan_out"]]
     starter = variables(functions(template)["StarterFunction"])
     assert ("ITEMS_PER_CHECKPOINT" in starter) == (answers["fan_out"] == "no")
     assert ("NESTING" in starter) == (answers["fan_out"] == "no")
@@ -222,6 +246,7 @@ def test_every_parameter_is_used_and_those_of_the_workflow_publish_a_version(
 ) -> None:
     workflow = dict(functions(template)["WorkflowFunction"])
     description = workflow.pop("VersionDescription")["Fn::Sub"]
+    workflow.pop("ReservedConcurrentExecutions", None)  # of the function, not of a version
     for name in template["Parameters"]:
         ref, sub = json.dumps({"Ref": name}), f"${{{name}}}"
         everything = json.dumps([template["Resources"], template["Globals"]])
@@ -230,12 +255,26 @@ def test_every_parameter_is_used_and_those_of_the_workflow_publish_a_version(
         assert (sub in description) == (ref in of_workflow or sub in of_workflow), name
 
 
-def test_the_key_encrypts_what_it_is_for(template: dict[str, Any], rendering: Project) -> None:
+def test_the_key_encrypts_everything_or_there_is_none(
+    template: dict[str, Any], rendering: Project
+) -> None:
     with_key = is_given("customer_managed_key=yes", rendering.answers)
-    arn = {"Fn::GetAtt": ["ExecutionKey", "Arn"]}
-    durable = functions(template)["WorkflowFunction"]["DurableConfig"]
-    assert durable.get("KMSKeyArn") == (arn if with_key else None)
-    assert ("kms" in json.dumps(template).lower()) == with_key
+    arn = {"Fn::GetAtt": ["DataKey", "Arn"]}
+    assert template["Globals"]["Function"].get("KmsKeyArn") == (arn if with_key else None)
+    for name, path in ENCRYPTED.items():
+        found = template["Resources"][name].get("Properties", {})
+        for key in path.split():
+            found = found.get(key, {})
+        assert (found == arn) == with_key, f"{name}: {path}"
+    encrypted = (
+        "AWS::SNS::Topic",
+        "AWS::SQS::Queue",
+        "AWS::DynamoDB::Table",
+        "AWS::Logs::LogGroup",
+    )
+    of_data = {n for n, each in template["Resources"].items() if each["Type"] in encrypted}
+    assert of_data | {"WorkflowFunction"} == set(ENCRYPTED)
+    assert ("DataKey" in json.dumps(template)) == with_key
     if rendering.answers["fan_out"] == "yes":
         bucket = template["Resources"]["ObjectBucket"]["Properties"]
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
@@ -259,6 +298,8 @@ def test_every_function_writes_logs_acts_for_tenants_and_is_built(
         assert role in template["Resources"], name
         assert role in policies["WriteLogs"], name
         assert role in [*acting, *policies["AnswerForTenants"]], name
+        if "ReadEnvironment" in policies and name != "WorkflowFunction":
+            assert role in policies["ReadEnvironment"], name
     trust = template["Resources"]["TenantRole"]["Properties"]["AssumeRolePolicyDocument"]
     (statement,) = trust["Statement"]
     assert [arn["Fn::GetAtt"][0] for arn in statement["Principal"]["AWS"]] == acting
