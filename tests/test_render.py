@@ -333,21 +333,21 @@ def test_any_operations_go_together(together: Project) -> None:
     nothing_is_there_that_was_not_asked_for(together)
 
 
-def test_the_python_of_a_project_is_as_it_should_be(rendering: Project) -> None:
-    lint(rendering)
+def test_a_project_has_what_it_uses_and_what_was_asked_for(rendering: Project) -> None:
     everything_is_imported_from_somewhere(rendering)
     nothing_is_there_that_was_not_asked_for(rendering)
 
 
 @pytest.mark.parametrize("answers", FAR, ids=lambda answers: answers["project_slug"])
-def test_the_types_hold(
+def test_the_linter_finds_nothing_and_the_types_hold(
     rendered: Bake, answers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """As far as they can be known without the packages of a project: those are anything."""
+    """Types as far as they are known without the packages of a project: those are anything."""
     rooms = ("src/chassis", "src/workflow", "ops", "tests")
     options = ("--config-file=", "--ignore-missing-imports", "--explicit-package-bases")
     cache = tmp_path_factory.getbasetemp() / "mypy"  # of this worker
     project = rendered(**answers)
+    lint(project)
     project.run(
         *(sys.executable, "-m", "mypy", f"--cache-dir={cache}", *options, *rooms),
         env={**os.environ, "MYPYPATH": "src"},
