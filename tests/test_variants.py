@@ -110,6 +110,13 @@ def test_a_prompt_says_the_range(name: str) -> None:
         assert numbers == [least, most]
 
 
+def test_the_prompt_of_the_slug_says_how_long_it_may_be() -> None:
+    least, most, *_ = map(int, re.findall(r"\d+", QUESTIONS["__prompts__"]["project_slug"]))
+
+    for length in (least - 1, least, most, most + 1):
+        assert (rules.project_slug("o" * length) is None) == (least <= length <= most)
+
+
 def test_the_prompt_of_the_operations_names_them() -> None:
     prompt = QUESTIONS["__prompts__"]["extra_operations"]
 
