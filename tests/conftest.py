@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import jinja2
 import pytest
+from cookiecutter.main import cookiecutter
 from pytest_cookies.plugin import Cookies
 from uv import find_uv_bin
-from variants import ROOT, VARIANTS, variant_id
+from variants import FAR, ROOT, VARIANTS, complete, variant_id
 
 UV = find_uv_bin()
 BIN = "Scripts" if os.name == "nt" else "bin"
@@ -80,10 +85,69 @@ def bake(cookies: Cookies) -> Bake:
     return render
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _compile_once() -> Iterator[None]:
+    """Cookiecutter makes a Jinja environment for each project; the files are the same in all."""
+    compile_source = jinja2.Environment.compile
+    compiled: dict[Any, Any] = {}
+
+    def compile_once(self: jinja2.Environment, source: str, *where: Any) -> Any:
+        key = (self.line_statement_prefix, source, where)
+        if key not in compiled:
+            compiled[key] = compile_source(self, source, *where)
+        return compiled[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jinja2.Environment, "compile", compile_once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Bake:
+    """Render the template as ``bake`` does, once for all workers; nobody may change the project."""
+    folder = tmp_path_factory.getbasetemp()
+    shared = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "rendered"
+    config = folder / "cookiecutter.json"  # that is YAML, too: nothing of this machine takes part
+    config.write_text(json.dumps({"replay_dir": str(folder / "replay")}), encoding="utf-8")
+
+    def render(**answers: str) -> Project:
+        output = shared / hashlib.sha256(repr(sorted(answers.items())).encode()).hexdigest()[:16]
+        if not output.exists():
+            own = tmp_path_factory.mktemp("own")
+            cookiecutter(
+                str(ROOT),
+                no_input=True,
+                extra_context=answers,
+                output_dir=str(own),
+                config_file=str(config),
+                accept_hooks=False,
+            )
+            shared.mkdir(exist_ok=True)
+            try:
+                own.rename(output)
+            except OSError:  # another worker was quicker
+                shutil.rmtree(own)
+        (path,) = output.iterdir()
+        return Project(path, answers)
+
+    return render
+
+
 @pytest.fixture(params=[pytest.param(answers, id=variant_id(answers)) for answers in VARIANTS])
 def project(request: pytest.FixtureRequest, bake: Bake) -> Project:
     """Each of the variants."""
     return bake(**request.param)
+
+
+@pytest.fixture(
+    params=[
+        *(pytest.param(answers, id=variant_id(answers)) for answers in VARIANTS),
+        *(pytest.param(complete(answers), id=answers["project_slug"]) for answers in FAR),
+    ]
+)
+def rendering(request: pytest.FixtureRequest, rendered: Bake) -> Project:
+    """Each of the variants, and of the answers that are far from their defaults, to be read."""
+    return rendered(**request.param)
 
 
 def python_for(version: str) -> str:

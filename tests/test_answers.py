@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bake
+from conftest import TOOLS, Bake
 from pytest_cookies.plugin import Cookies
 from variants import QUESTIONS, ROOT, STRANGE_TEXT, TEMPLATE, VARIANTS, public_questions
 
@@ -178,6 +178,14 @@ def test_every_name_that_the_template_makes_fits() -> None:
             assert longest + len(name) <= 64, name
 
 
+def test_the_slug_comes_from_the_name_and_is_as_long_as_it_may_be(rendered: Bake) -> None:
+    project = rendered(project_name="Caf\u00e9 Orders, Loans & Claims of the North")
+
+    assert project.path.name == "cafe-orders-loans-claims-of-the-"[:32].rstrip("-")
+    assert rules.project_slug(project.path.name) is None
+    assert rendered(project_name="a" * 40).path.name == "a" * 32
+
+
 def test_a_slug_that_is_too_long_for_a_silo_is_refused() -> None:
     assert "at most 25 characters" in rules.tenant_stack_names("o" * 26, "silo")
 
@@ -259,6 +267,40 @@ def test_what_was_not_asked_is_checked_all_the_same(tmp_path: Path, way: str) ->
 
 
 @pytest.mark.parametrize(
+    "program",
+    [
+        "/usr/bin/cookiecutter",
+        "Scripts/cookiecutter.exe",
+        "site-packages/cookiecutter/__main__.py",
+    ],
+)
+def test_the_words_of_its_command_line_are_seen(
+    monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    monkeypatch.setattr(sys, "argv", [program, "x", "--no-input", "a=b=c", "d="])
+
+    assert rules.words_of_command_line() == {"a": "b=c", "d": ""}
+
+
+def test_the_console_script_refuses_as_the_module_does(tmp_path: Path) -> None:
+    """And prints a command that goes on: with this Python, whatever is on the PATH."""
+    answers = ("parallel_branch_count=0", "tenency=silo", "aws_region=eu-west-1")
+    options = ("--no-input", "--default-config", "--output-dir", str(tmp_path))
+    said = [
+        subprocess.run(
+            [*program, str(ROOT), *options, *answers], capture_output=True, text=True, check=False
+        ).stdout
+        for program in ((sys.executable, "-m", "cookiecutter"), (str(TOOLS / "cookiecutter"),))
+    ]
+
+    lines = [each.replace(str(Path(sys.executable).parent), "").splitlines() for each in said]
+    assert lines[0][:-1] == lines[1][:-1]
+    assert "there is no such question, expected tenancy" in said[1]
+    assert shlex.split(lines[0][-1])[1:] == shlex.split(lines[1][-1])[1:]
+    assert shlex.split(lines[1][-1])[1:5] == ["-m", "cookiecutter", str(ROOT), "--no-input"]
+
+
+@pytest.mark.parametrize(
     "argv",
     [[], ["x/cookiecutter/render.py", "--target", "x"], ["cookiecutter.py", "--target", "x"]],
 )
@@ -335,15 +377,9 @@ def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixtu
         assert f"\n{verb.split()[1]}:" in project.read("Makefile")
 
 
-def test_the_prompts_say_the_range() -> None:
-    prompts = QUESTIONS["__prompts__"]
-    for name, (least, most, example) in rules.WHOLE_NUMBERS.items():
-        assert str(most) in prompts[name]
-        assert name == "execution_timeout_minutes" or f"{least} to" in prompts[name]
+def test_the_examples_are_the_defaults() -> None:
+    for name, (_, _, example) in rules.WHOLE_NUMBERS.items():
         assert str(example) == QUESTIONS[name]
-    for name, (_, most, _) in rules.FREE_TEXT.items():
-        assert f"{most} characters" in prompts[name]
-    assert f"at least {rules.MARGIN_MINUTES} more" in prompts["execution_timeout_minutes"]
 
 
 def test_every_question_has_a_prompt_that_rich_shows_in_full() -> None:

@@ -17,14 +17,22 @@ def test_the_options_are_documented_as_they_are() -> None:
     assert [name for name in rows if name in public_questions()] == public_questions()
     for name in public_questions():
         answers, default, *_ = rows[name].split(" | ")
-        if isinstance(QUESTIONS[name], list):
-            assert answers == ", ".join(QUESTIONS[name])
-            assert default == QUESTIONS[name][0]
-        elif name in rules.WHOLE_NUMBERS:
-            assert default == QUESTIONS[name]
-            assert str(rules.WHOLE_NUMBERS[name][1]) in answers
-        elif name in rules.FREE_TEXT:
-            assert answers == "{} to {} characters".format(*rules.FREE_TEXT[name])
+        numbers = [int(number) for number in re.findall(r"\d+", answers)]
+        choices = QUESTIONS[name]
+        if isinstance(choices, list):
+            assert answers == ", ".join(choices)
+            choices = choices[0]
+        elif name == "execution_timeout_minutes":
+            assert numbers == [rules.WHOLE_NUMBERS[name][1], rules.MARGIN_MINUTES]
+        elif name in rules.WHOLE_NUMBERS | rules.FREE_TEXT:
+            assert numbers == [*(rules.WHOLE_NUMBERS | rules.FREE_TEXT)[name][:2]]
+        elif name == "extra_operations":
+            assert re.findall(r"`(\w+)`", answers) == ["none", *rules.EXTRA_OPERATIONS]
+        assert default == ELSEWHERE.get(name, choices)
+
+
+# A default that is no text, and one that is long.
+ELSEWHERE = {"project_slug": "from the name", "description": "see the prompt"}
 
 
 def test_the_readme_counts_the_questions() -> None:

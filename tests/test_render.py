@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
+import os
 import re
 import sys
 import tomllib
-from typing import Any
+from dataclasses import dataclass
 
 import pytest
 import yaml
 from conftest import Bake, Project
-from variants import ROOT, STRANGE_TEXT, TEMPLATE
-
-import durable_workflow_answers as rules
+from test_stack import Loader, is_given
+from variants import FAR, ROOT, STRANGE_TEXT, TEMPLATE, TOGETHER, complete
 
 TREE = [
     ".checkov.yaml",
@@ -183,6 +184,35 @@ FOR_FAN_OUT = {
     ],
 }
 
+# Words that are there for an answer only.
+WORDS = {
+    "fan_out=yes": re.compile(
+        r"[Cc]hunk|[Ff]an.?[Oo]ut|FAN_OUT|\bOBJECTS\b|[Ii]nput_?[Rr]ef|\b[Ss]3\b|[Bb]ucket|BUCKET"
+        r"|ObjectRetention|\.objects\b|(Bucket|File)Objects|[Rr]esults_?[Rr]ef|StoredI"
+    ),
+    "wait": re.compile(r"[Cc]ool.?[Dd]own|COOL_DOWN"),
+    "wait_for_condition": re.compile(r"[Rr]eadiness|ReadyUrl|READY_URL|ready_url|NotReady"),
+    "invoke": re.compile(
+        r"(?<![a-z])[Mm]eter\b|(?<!PARA)METER|Meter(Function|Role)|metering\b|(?<!para)meter[-_]"
+        r"|[Uu]sage ?[Rr]ecord|USAGE|(put|record)_usage"
+    ),
+    "child_context": re.compile(r"[Aa]nnounce|OPERATOR_TOPIC|operator_topic|TellOperators"),
+    "customer_managed_key=yes": re.compile(r"[Kk][Mm][Ss]|ExecutionKey"),
+    "tenancy=silo": re.compile(r"ENV=acme|[^:]-acme\b|!Ref TenantId"),
+    "tenancy=isolated": re.compile(r"PER_TENANT|TenancyConfig"),
+}
+# What has such words in it, and is meant.
+MEANT = re.compile(
+    r"S3 keys|moto\[.*\]|S3::BucketPolicy|of a bucket only|KMS::Key|\"chunking\"|: S3\b|\"Bucket\": \"artif"
+    r"|also where a chunk of it runs|of a chunk says nothing"
+)
+MEANT_THERE = {
+    ("tests/chassis/ops/test_cost.py", "fan_out=yes"),
+    ("tests/chassis/functions/test_starter.py", "fan_out=yes"),
+    ("tests/chassis/test_template.py", "tenancy=isolated"),
+    ("tests/chassis/ops/test_executions.py", "child_context"),
+}
+
 # What looks like Jinja, or speaks of the generator, and is meant.
 ALLOWED = [
     "${{ vars.AWS_DEPLOY_ROLE_ARN }}",
@@ -201,46 +231,45 @@ def expected_tree(answers: dict[str, str]) -> list[str]:
     return sorted(files)
 
 
-class TemplateLoader(yaml.SafeLoader):
-    """Reads YAML with CloudFormation's short intrinsic functions; their values do not matter."""
+@functools.cache
+def parse_python(text: str) -> ast.Module:
+    return ast.parse(text)
 
-
-TemplateLoader.add_multi_constructor("!", lambda loader, suffix, node: suffix)
 
 PARSERS = {
-    ".py": ast.parse,
+    ".py": parse_python,
     ".json": json.loads,
     ".toml": tomllib.loads,
-    ".yaml": lambda text: yaml.load(text, TemplateLoader),
-    ".yml": yaml.safe_load,
+    ".yaml": lambda text: yaml.load(text, Loader),
+    ".yml": lambda text: yaml.load(text, Loader),
 }
 
 
-def test_the_tree_is_the_expected_one(project: Project) -> None:
-    assert project.path.name == project.answers["project_slug"]
-    assert project.files() == expected_tree(project.answers)
+def test_the_tree_is_the_expected_one(rendering: Project) -> None:
+    assert rendering.path.name == rendering.answers["project_slug"]
+    assert rendering.files() == expected_tree(rendering.answers)
 
 
-def test_every_file_parses(project: Project) -> None:
-    for name in project.files():
+def test_every_file_parses(rendering: Project) -> None:
+    for name in rendering.files():
         parse = PARSERS.get(name[name.rfind(".") :])
         if parse:
-            assert parse(project.read(name)) is not None, name
+            assert parse(rendering.read(name)) is not None, name
 
 
-def test_nothing_of_the_template_is_left(project: Project) -> None:
-    answers = [value for value in project.answers.values() if value]
-    for name in project.files():
-        text = project.read(name)
+def test_nothing_of_the_template_is_left(rendering: Project) -> None:
+    answers = [value for value in rendering.answers.values() if value]
+    for name in rendering.files():
+        text = rendering.read(name)
         for allowed in [*answers, *ALLOWED]:
             text = text.replace(allowed, "")
         left = re.search(r"\{\{|\{%|\{#|^\s*#%|cookiecutter", text, re.M | re.I)
         assert not left, f"{name} has {left}"
 
 
-def test_files_end_as_they_should(project: Project) -> None:
-    for name in project.files():
-        text = project.read(name)
+def test_files_end_as_they_should(rendering: Project) -> None:
+    for name in rendering.files():
+        text = rendering.read(name)
         assert text.strip(), f"{name} is empty"
         assert text.endswith("\n"), f"{name} has no newline at its end"
         assert not text.endswith("\n\n"), f"{name} has blank lines at its end"
@@ -250,8 +279,8 @@ def test_files_end_as_they_should(project: Project) -> None:
         assert str(ROOT) not in text, f"{name} has a path of the template"
 
 
-def test_paths_work_on_every_system(project: Project) -> None:
-    for name in project.files():
+def test_paths_work_on_every_system(rendering: Project) -> None:
+    for name in rendering.files():
         assert not re.search(r'[<>:"|?*\\]', name)
         assert len(name) <= 88  # and 32 of the slug: 120 characters
 
@@ -279,14 +308,128 @@ def test_free_text_comes_out_faithfully(bake: Bake) -> None:
     assert readme[-1] == f"Made by {STRANGE_TEXT}."
 
 
-@pytest.mark.parametrize("fan_out", ["no", "yes"])
-@pytest.mark.parametrize("index", range(16))
-def test_any_operations_go_together(bake: Bake, fan_out: str, index: int) -> None:
-    chosen = [name for bit, name in enumerate(rules.EXTRA_OPERATIONS) if index >> bit & 1]
-    project = bake(fan_out=fan_out, extra_operations=",".join(chosen) or "none")
+@pytest.fixture(params=TOGETHER, ids=lambda answers: "-".join(answers.values()))
+def together(request: pytest.FixtureRequest, rendered: Bake) -> Project:
+    """Any operations go together, with the fan-out and without; to be read."""
+    return rendered(**request.param)
 
-    project.run(sys.executable, "-m", "ruff", "check", ".")
-    project.run(sys.executable, "-m", "ruff", "format", "--check", ".")
+
+def test_any_operations_go_together(together: Project) -> None:
+    lint(together)
+    everything_is_imported_from_somewhere(together)
+    nothing_is_there_that_was_not_asked_for(together)
+
+
+def test_the_python_of_a_project_is_as_it_should_be(rendering: Project) -> None:
+    lint(rendering)
+    everything_is_imported_from_somewhere(rendering)
+    nothing_is_there_that_was_not_asked_for(rendering)
+
+
+@pytest.mark.parametrize("answers", FAR, ids=lambda answers: answers["project_slug"])
+def test_the_types_hold(rendered: Bake, answers: dict[str, str]) -> None:
+    """As far as they can be known without the packages of a project: those are anything."""
+    rooms = ("src/chassis", "src/workflow", "ops", "tests")
+    options = ("--config-file=", "--ignore-missing-imports", "--explicit-package-bases")
+    project = rendered(**answers)
+    project.run(
+        *(sys.executable, "-m", "mypy", f"--cache-dir={os.devnull}", *options, *rooms),
+        env={**os.environ, "MYPYPATH": "src"},
+    )
+
+
+def lint(project: Project) -> None:
+    """The linter and the formatter find nothing; no cache is left in what others read."""
+    project.run(sys.executable, "-m", "ruff", "check", "--no-cache", ".")
+    project.run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".")
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a module defines, and what it takes from other modules."""
+
+    defined: set[str]
+    imported: set[tuple[str, str]]
+    used: set[tuple[str, str]]  # of a name that stands for a module
+
+
+@functools.cache
+def names_in(text: str) -> Names:
+    """Names that are something else somewhere in the module are left out of ``used``."""
+    names = Names(set(), set(), set())
+    modules: dict[str, str] = {}
+    others: set[str] = set()
+    nodes = list(ast.walk(parse_python(text)))
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.defined.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.defined.add(node.id)
+            others.add(node.id)
+        elif isinstance(node, ast.arg):
+            others.add(node.arg)
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            names.defined.update((each.asname or each.name).split(".")[0] for each in node.names)
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names.imported.update((node.module, each.name) for each in node.names)
+                modules |= {
+                    each.asname or each.name: f"{node.module}.{each.name}" for each in node.names
+                }
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            module = modules.get(node.value.id)
+            if module and node.value.id not in others and not node.attr.startswith("__"):
+                names.used.add((module, node.attr))
+    return names
+
+
+def everything_is_imported_from_somewhere(project: Project) -> None:
+    """What a module takes from another one of the project is there."""
+    texts = {
+        re.sub(r"^src/|(/__init__)?\.py$", "", name).replace("/", "."): project.read(name)
+        for name in project.files()
+        if name.endswith(".py")
+    }
+    packages = {module.rpartition(".")[0] for module in texts if "." in module}
+    for text in texts.values():
+        names = names_in(text)
+        for module, name in names.imported | names.used:
+            if module in texts and f"{module}.{name}" not in texts:
+                assert name in names_in(texts[module]).defined, f"{module} has no {name}"
+        for module, name in names.imported:
+            if module.split(".")[0] in {"chassis", "workflow", "ops", "tests"}:
+                assert module in texts or f"{module}.{name}" in texts, f"no {module}.{name}"
+                assert module in texts.keys() | packages
+
+
+@functools.cache
+def spoken_of(text: str) -> dict[str, list[str]]:
+    """The answers that a text speaks of, each with the lines that do."""
+    lines = MEANT.sub("", text).splitlines()
+    found = {answer: [*filter(words.search, lines)] for answer, words in WORDS.items()}
+    return {answer: lines for answer, lines in found.items() if lines}
+
+
+def nothing_is_there_that_was_not_asked_for(project: Project) -> None:
+    """No word about it, in no file but the one that records the answers."""
+    answers = complete(project.answers)
+    for name in set(project.files()) - {".cookiecutter.yaml"}:
+        for answer, lines in spoken_of(project.read(name)).items():
+            allowed = is_given(answer, answers) or (name, answer) in MEANT_THERE
+            assert allowed, f"{name} speaks of {answer}: {lines[0]}"
+
+
+def test_what_a_file_says_of_an_answer_depends_on_no_other_answer(rendered: Bake) -> None:
+    """It says it in as many lines."""
+    counts: dict[tuple[str, str], set[int]] = {}
+    for project in (rendered(**answers) for answers in [*TOGETHER, *FAR]):
+        for name in set(project.files()) - {".cookiecutter.yaml"}:
+            for answer in WORDS:
+                if is_given(answer, complete(project.answers)):
+                    lines = spoken_of(project.read(name)).get(answer, [])
+                    counts.setdefault((name, answer), set()).add(len(lines))
+
+    assert not {where: found for where, found in counts.items() if len(found) > 1}
 
 
 @pytest.mark.parametrize("count", range(1, 11))
@@ -306,34 +449,11 @@ def test_there_are_as_many_checks_as_asked_for(bake: Bake, count: int) -> None:
     assert isinstance(checks, ast.Dict)
     assert len(checks.values) == count
     assert {ast.unparse(value) for value in checks.values} == functions
-
-
-def test_the_answers_reach_the_stack(bake: Bake) -> None:
-    project = bake(
-        python_version="3.14",
-        architecture="x86_64",
-        aws_region="eu-west-1",
-        map_max_concurrency="7",
-        callback_timeout_minutes="90",
-        callback_timeout_action="continue",
-        execution_timeout_minutes="100",
+    keys = [ast.literal_eval(key) for key in checks.keys if key]
+    (tested,) = re.findall(
+        r"list\(CHECKS\) == (\[.*?\])", project.read("tests/workflow/test_checks.py"), re.S
     )
-    template: dict[str, Any] = yaml.load(project.read("template.yaml"), TemplateLoader)
-    function = template["Resources"]["WorkflowFunction"]["Properties"]
-    function |= template["Globals"]["Function"]
-    defaults = {name: spec["Default"] for name, spec in template["Parameters"].items()}
-
-    assert function["Runtime"] == "python3.14"
-    assert function["Architectures"] == ["x86_64"]
-    assert function["DurableConfig"]["ExecutionTimeout"] == 6_000
-    assert defaults["MapMaxConcurrency"] == 7
-    assert defaults["CallbackTimeoutMinutes"] == 90
-    assert defaults["CallbackTimeoutAction"] == "continue"
-    assert template["Parameters"]["CallbackTimeoutMinutes"]["MaxValue"] == 90
-    settings = tomllib.loads(project.read("samconfig.toml"))["default"]["global"]["parameters"]
-    assert settings == {"stack_name": "order-approvals", "region": "eu-west-1"}
-    assert "manylinux2014_x86_64" in project.read("src/Makefile")
-    assert "--python-version 3.14" in project.read("src/Makefile")
+    assert ast.literal_eval(tested) == keys
 
 
 @pytest.mark.parametrize("fan_out", ["no", "yes"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -84,8 +85,75 @@ def variants() -> list[dict[str, str]]:
 
 VARIANTS = variants()
 
+# Answers that differ from their defaults and from each other's. Of any two things that are there
+# for an answer only, one project has the first without the second, and another the other way.
+FAR = [
+    {
+        "project_slug": "loan-requests",
+        "python_version": "3.14",
+        "architecture": "x86_64",
+        "aws_region": "eu-central-1",
+        "tenancy": "isolated",
+        "parallel_branch_count": "7",
+        "map_max_concurrency": "33",
+        "callback_timeout_minutes": "95",
+        "callback_timeout_action": "continue",
+        "execution_timeout_minutes": "2222",
+        "extra_operations": "wait,wait_for_condition",
+        "fan_out": "yes",
+    },
+    {
+        "project_slug": "claims",
+        "architecture": "x86_64",
+        "aws_region": "ap-northeast-3",
+        "tenancy": "silo",
+        "parallel_branch_count": "1",
+        "map_max_concurrency": "4",
+        "callback_timeout_minutes": "17",
+        "callback_timeout_action": "fail",
+        "execution_timeout_minutes": "345",
+        "extra_operations": "invoke,child_context",
+        "fan_out": "yes",
+    },
+    {
+        "project_slug": "refunds-2",
+        "python_version": "3.14",
+        "aws_region": "us-gov-west-1",
+        "customer_managed_key": "yes",
+        "parallel_branch_count": "2",
+        "map_max_concurrency": "77",
+        "callback_timeout_minutes": "1000",
+        "callback_timeout_action": "fail",
+        "execution_timeout_minutes": "40000",
+        "extra_operations": "invoke,wait",
+    },
+    {
+        "project_slug": "bulk-mail",
+        "aws_region": "sa-east-1",
+        "tenancy": "isolated",
+        "customer_managed_key": "yes",
+        "parallel_branch_count": "9",
+        "map_max_concurrency": "50",
+        "callback_timeout_minutes": "240",
+        "execution_timeout_minutes": "5000",
+        "extra_operations": "child_context,wait_for_condition",
+    },
+]
+# Any operations go together, with the fan-out and without.
+TOGETHER = [
+    {"fan_out": fan_out, "extra_operations": ",".join(chosen) or "none"}
+    for fan_out in QUESTIONS["fan_out"]
+    for count in range(len(rules.EXTRA_OPERATIONS) + 1)
+    for chosen in itertools.combinations(rules.EXTRA_OPERATIONS, count)
+]
+
 
 def variant_id(answers: dict[str, str]) -> str:
     """A name for a variant that shows what is special about it."""
     shown = ("tenancy", "parallel_branch_count", "callback_timeout_action", "python_version")
     return "-".join([str(VARIANTS.index(answers)), *(answers[name] for name in shown)])
+
+
+def complete(answers: dict[str, str]) -> dict[str, str]:
+    """These answers, and the defaults of the others."""
+    return VARIANTS[0] | answers

@@ -1,0 +1,364 @@
+"""The pages of a rendered project speak of this project, and of no other."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import tomllib
+
+import pytest
+from conftest import Project
+from test_stack import is_given, read_template
+from variants import TEMPLATE
+
+# What is said on a page, and when: for an answer, for all of several, for one or another, for none.
+SENTENCES = {
+    "README.md": [
+        ("lets a cool-down pass,", "wait"),
+        ("waits until the system that the items go to is ready,", "wait_for_condition"),
+        ("Large inputs are processed in chunks, by executions of their own.", "fan_out=yes"),
+        ("A second function records what each execution has used.", "invoke"),
+        ("Approvers are told the result, operators are told of failures.", "child_context"),
+        ("export ENV=acme # each tenant has a stack of its own", "tenancy=silo"),
+        ('approval -- "approved" -->', "not callback_timeout_action=continue"),
+        ('"approved, or<br/>no answer in time" -->', "callback_timeout_action=continue"),
+        ('"no answer in time" --> failed', "callback_timeout_action=fail"),
+        ('"rejected, or<br/>no answer in time" -->', "callback_timeout_action=reject"),
+        ('-- "rejected" -->', "not callback_timeout_action=reject"),
+        ('-- "up to 750 items" -->', "fan_out=yes"),
+        ('chunks["process-chunks', "fan_out=yes"),
+        ('--> meter["meter-usage', "invoke"),
+        ('--> announce["announce-result"]', "child_context"),
+    ],
+    "docs/tenants.md": [
+        ("All tenants share one stack and one function (`pool`).", "tenancy=pool"),
+        ("Lambda runs every tenant in execution environments of its own", "tenancy=isolated"),
+        ("Every tenant has a stack of its own,", "tenancy=silo"),
+        ("make tenant-add TENANT=globex", "tenancy=silo"),
+        ("No deploy is needed.", "not tenancy=silo"),
+        ("items that are processed at the same time, in each chunk |", "fan_out=yes"),
+        ("the key of the row, the prefix of the object and the name", "fan_out=yes"),
+        ("the key of the row and the name", "not fan_out=yes"),
+        ("publish to both topics", "child_context"),
+        ("publish to the topic of the approvers", "not child_context"),
+        (", invoke the meter", "invoke"),
+        ("| meter | nothing | read and write its rows: record its usage |", "invoke"),
+        (", invoke itself for chunks", "fan_out=yes"),
+        ("; read and write its objects |", "fan_out=yes"),
+        ("may also decrypt with the key of the executions", "customer_managed_key=yes"),
+        (
+            "and all but the approver may use it for the objects",
+            "customer_managed_key=yes fan_out=yes",
+        ),
+        ("(Lambda names the execution of a chunk,", "fan_out=yes"),
+        ("- the invocation, which Lambda isolates by tenant.", "tenancy=isolated"),
+        ("- the stack.", "tenancy=silo"),
+        ("A chunk is processed only while the execution that cut", "fan_out=yes"),
+    ],
+    "docs/local-aws.md": [
+        ("export ENV=acme make local-up", "tenancy=silo"),
+        ("Without `ENV=acme` there is no stack to deploy.", "tenancy=silo"),
+        ("make start LOCAL=1 TENANT=globex", "not tenancy=silo"),
+        ("The last command is refused, because the tenant `globex`", "not tenancy=silo"),
+        ("- Isolation: here the function runs as one", "tenancy=isolated"),
+    ],
+    "docs/change.md": [
+        ("+items_per_execution = 600000", "fan_out=yes"),
+        ("+items_per_execution = 450", "not fan_out=yes"),
+    ],
+    "docs/how-it-works.md": [
+        ("min | ends and processes nothing: `TIMED_OUT` |", "callback_timeout_action=reject"),
+        ("min | continues as if it had been given;", "callback_timeout_action=continue"),
+        ("min | fails with `ApprovalTimedOutError` |", "callback_timeout_action=fail"),
+        ("is set | fails with `ApprovalTimedOutError` |", "callback_timeout_action=fail"),
+        ("decision `HEARTBEAT_LOST` |", "not callback_timeout_action=fail"),
+        ("the execution waits for `CoolDownSeconds` (60).", "wait"),
+        ("If `ReadyUrl` is set, the workflow polls it", "wait_for_condition"),
+        ("a list of up to 900 JSON values;", "not fan_out=yes"),
+        ("a list of JSON values;", "fan_out=yes"),
+        ("| `inputData.inputRef` | instead of `items`:", "fan_out=yes"),
+        ("S3, below `mapResults.resultsRef` in the tenant's prefix.", "fan_out=yes"),
+        ("the results are in the history of the execution.", "not fan_out=yes"),
+        ("1,000 of them, or 200 if the input was cut into chunks.", "fan_out=yes"),
+        ("1,000 of them.", "not fan_out=yes"),
+        ("there is no `usageRecorded`.", "invoke"),
+        ("- **A chunk**: it is processed once more.", "fan_out=yes"),
+        ("- **The meter**: it is invoked once more.", "invoke"),
+        ("- **A message about the result**: it is retried.", "child_context"),
+        ("The meter records how many items an execution has processed,", "invoke"),
+        ("A chunk that is processed again has the same keys.", "fan_out=yes"),
+        ("A usage record that is written again changes nothing.", "invoke"),
+        ("More items than that are cut into chunks.", "fan_out=yes"),
+        ("An input with more items is refused before anything", "not fan_out=yes"),
+        ("reconciler, meter", "invoke"),
+        ("credentials, objects", "fan_out=yes"),
+        ("| `invoke(function, payload, name)` |", "invoke"),
+        ("the tenant's rows and objects, and `notify", "fan_out=yes"),
+    ],
+    "docs/sizes-and-cost.md": [
+        ("what the table and the bucket store", "fan_out=yes"),
+        ("what the table stores", "not fan_out=yes"),
+        ("- the request of the meter, and the record that it writes", "invoke"),
+        ("- the requests to S3", "fan_out=yes"),
+        ("- the key, and the requests to KMS", "customer_managed_key=yes"),
+        ("More items are cut into chunks.", "fan_out=yes"),
+        ("An input that is too large is refused before", "not fan_out=yes"),
+        ("## Large inputs", "fan_out=yes"),
+        ("make cost ITEMS=1000000", "fan_out=yes"),
+    ],
+    "docs/operate.md": [
+        ("export ENV=acme make deploy", "tenancy=silo"),
+        ("Each tenant has a stack of its own, named in a section", "tenancy=silo"),
+        ("`sam build` and `sam deploy` do the same.", "not tenancy=silo"),
+        (", and `kms:Decrypt` on the key.", "customer_managed_key=yes"),
+        ("the tokens of every approval.", "tenancy=silo"),
+        ("the tokens of all tenants.", "not tenancy=silo"),
+        ("The matrix of the job lists the tenants.", "tenancy=silo"),
+        ("export ENV=acme make delete", "tenancy=silo"),
+        ("the table of the tenants, the bucket", "fan_out=yes"),
+        (", the key. ##", "customer_managed_key=yes"),
+    ],
+    "template.yaml": [
+        ("# Starts executions: beside the workflow itself the only principal", "fan_out=yes"),
+        ("# Starts executions: the only principal that may invoke", "not fan_out=yes"),
+        ("only the starter and itself may invoke it.", "fan_out=yes"),
+        ("only the starter may invoke it.", "not fan_out=yes"),
+        ("APPROVAL#<hash of the token>, USAGE#<time>#<execution> Tenant", "invoke"),
+        ("APPROVAL#<hash of the token> Tenant", "not invoke"),
+    ],
+    "samconfig.toml": [("# A stack for each tenant: to add one, copy", "tenancy=silo")],
+}
+# What the pages say with the answers in it.
+FIGURES = {
+    "README.md": [
+        "in Python {python_version}. It turns",
+        'approval{{"approval<br/>up to {callback_timeout_minutes} min"}}',
+        "processes the items {map_max_concurrency} at a time, and",
+        'items["process-items<br/>{map_max_concurrency} at a time"]',
+        "The stack is deployed to {aws_region}:",
+    ],
+    "docs/operate.md": [
+        "deploys the stack `{stack}` to {aws_region}, and prints",
+        "| `CallbackTimeoutMinutes` | {callback_timeout_minutes} |",
+        "| `CallbackTimeoutAction` | `{callback_timeout_action}` |",
+        "| `MapMaxConcurrency` | {map_max_concurrency} |",
+        "may take {execution_timeout_minutes} minutes (`ExecutionTimeout`",
+        "make show EXECUTION=arn:aws:lambda:{aws_region}:111122223333:function:...",
+        "export STACK_NAME={stack} AWS_REGION={aws_region} make test",
+    ],
+    "docs/how-it-works.md": ["| does not come within {callback_timeout_minutes} min |"],
+    "docs/sizes-and-cost.md": ["Lambda's Python ({python_version}) is on this machine"],
+    "docs/updates.md": ["The folder has to have the name {project_slug}:"],
+}
+# What an operation adds to an execution: operations of a run with five items, operations that are
+# billed, invocations.
+ADDS = {
+    "wait": (1, 1, 1),
+    "wait_for_condition": (1, 2, 0),
+    "invoke": (1, 1, 1),
+    "child_context": (3, 2, 0),
+}
+# Free text is looked for in test_render.py, the others in the tests of parameters, costs and ARNs.
+ELSEWHERE = {
+    "README.md": "project_name description author_name",
+    "docs/how-it-works.md": "project_slug tenancy aws_region",
+    "docs/local-aws.md": "project_slug aws_region",
+    "docs/operate.md": "project_slug wait wait_for_condition",
+    "docs/sizes-and-cost.md": "wait wait_for_condition child_context",
+    "docs/updates.md": "yaml",  # of .cookiecutter.yaml
+}
+PAGES = sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*.md"))
+
+
+def said(project: Project, page: str) -> str:
+    """A page on one line."""
+    return " ".join(project.read(page).split())
+
+
+def stack(answers: dict[str, str]) -> str:
+    """The name of the stack that the pages speak of."""
+    return answers["project_slug"] + ("-acme" if answers["tenancy"] == "silo" else "")
+
+
+def is_said(when: str, answers: dict[str, str]) -> bool:
+    negated = when.removeprefix("not ")
+    return is_given(negated, answers) == (negated == when)
+
+
+def test_a_sentence_is_there_for_its_answer_only(rendering: Project) -> None:
+    wrong = [
+        f"{page}: {'no ' if is_said(when, rendering.answers) else ''}{sentence!r} with {when}"
+        for page, sentences in SENTENCES.items()
+        for sentence, when in sentences
+        if (sentence in said(rendering, page)) != is_said(when, rendering.answers)
+    ]
+
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_figures_are_those_of_the_answers(rendering: Project) -> None:
+    values = rendering.answers | {"stack": stack(rendering.answers)}
+    for page, figures in FIGURES.items():
+        for figure in figures:
+            assert figure.format_map(values) in said(rendering, page), page
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_answer_that_a_page_depends_on_is_looked_for(page: str) -> None:
+    source = (TEMPLATE / page).read_text(encoding="utf-8")
+    used = set(re.findall(r"cookiecutter\.(?:__)?(\w+)", source))
+    whens = " ".join(when for _, when in SENTENCES.get(page, []))
+    figures = re.findall(r"\{(\w+)\}", " ".join(FIGURES.get(page, [])))
+    looked_for = {*re.findall(r"\w+", whens), *figures, *ELSEWHERE.get(page, "").split()}
+
+    assert used <= looked_for | {"parallel_branch_count"}
+
+
+@pytest.mark.parametrize("page", ["docs/how-it-works.md", "docs/operate.md", "docs/local-aws.md"])
+def test_every_arn_is_of_this_stack(rendering: Project, page: str) -> None:
+    answers = rendering.answers
+    arns = re.findall(r"arn:aws:lambda:([\w-]+):\d+:function:([\w-]+):", rendering.read(page))
+
+    assert set(arns) == {(answers["aws_region"], f"{stack(answers)}-workflow-{answers['tenancy']}")}
+
+
+def test_the_parameters_are_documented(rendering: Project) -> None:
+    """Each of them with its default; the one of a silo is in samconfig.toml."""
+    deployed = read_template(rendering.read("template.yaml"))["Parameters"]
+    section = rendering.read("docs/operate.md").split("## Parameters")[1].split("\n## ")[0]
+    documented = {}
+    for row in re.findall(r"^\| (`.*)\|$", section, re.M):
+        parameters, values, *_ = row.split("|")
+        defaults = [value.strip(" `") for value in values.split(",")]
+        documented |= dict(zip(re.findall(r"`(\w+)`", parameters), defaults, strict=True))
+
+    assert documented == {
+        name: str(spec["Default"]) for name, spec in deployed.items() if "Default" in spec
+    }
+
+
+def test_the_output_is_that_of_the_answers(rendering: Project) -> None:
+    """And all JSON on the pages is JSON."""
+    blocks = {
+        page: [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.S)]
+        for page in PAGES
+        if (text := rendering.read(page))
+    }
+    (output,) = (each for each in blocks["docs/how-it-works.md"] if "mapResults" in each)
+    checks = re.findall(r'^    "([\w-]+)": \w+,$', rendering.read("src/workflow/checks.py"), re.M)
+    assert [result["name"] for result in output["parallelResults"]] == checks
+    assert len(checks) == output["metrics"]["checksRun"]
+    assert len(checks) == int(rendering.answers["parallel_branch_count"])
+    assert ("usageRecorded" in output) == is_given("invoke", rendering.answers)
+    assert ("announced" in output) == is_given("child_context", rendering.answers)
+    assert ("resultsRef" in output["mapResults"]) == is_given("fan_out=yes", rendering.answers)
+
+
+def test_the_picture_shows_the_way_of_an_execution(rendering: Project) -> None:
+    answers = rendering.answers
+    (picture,) = re.findall(r"```mermaid\n(.*?)```", rendering.read("README.md"), re.S)
+    edges = []
+    for line in picture.splitlines():
+        nodes = [re.findall(r"^\s*(\w+)", part)[0] for part in line.split("-->")]
+        edges += itertools.pairwise(nodes)
+    steps = {"cool": "wait", "ready": "wait_for_condition"}
+    after = {"meter": "invoke", "announce": "child_context"}
+    way = ["prepare", "approval", *(step for step in steps if is_given(steps[step], answers))]
+    end = ["aggregate", *(step for step in after if is_given(after[step], answers)), "result"]
+    expected = {
+        *itertools.pairwise([*way, "checks", "items", *end]),
+        ("approval", "aggregate"),
+    }
+    if answers["fan_out"] == "yes":
+        expected |= {("checks", "chunks"), ("chunks", "aggregate")}
+    if answers["callback_timeout_action"] == "fail":
+        expected.add(("approval", "failed"))
+
+    assert set(edges) == expected
+    assert len(edges) == len(expected)
+
+
+def test_the_readme_counts_what_a_run_takes(rendering: Project) -> None:
+    checks = int(rendering.answers["parallel_branch_count"])
+    added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
+    operations = 12 + checks + sum(each for each, _, _ in added)
+    invocations = 2 + sum(each for _, _, each in added)
+    readme = said(rendering, "README.md")
+    branches = "1 check" if checks == 1 else f"{checks} checks in parallel"
+
+    assert f"\n{operations} durable operations in {invocations} invocations\n" in (
+        rendering.read("README.md")
+    )
+    assert f" runs {branches}, processes" in readme
+    assert f'checks["run-checks<br/>{branches.replace(" checks", "")}"]' in readme
+
+
+def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> None:
+    prices = tomllib.loads(rendering.read("ops/prices.toml"))
+    checks = int(rendering.answers["parallel_branch_count"])
+    added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
+    fixed = 8 + checks + sum(each for _, each, _ in added)
+    text = rendering.read("docs/sizes-and-cost.md")
+    of_an_operation = prices["million_operations"] / 1000  # of 1,000 executions
+    counted = {
+        "durable operations": (fixed + 100, "million_operations"),
+        "lambda requests": (4 + sum(each for _, _, each in added), "million_lambda_requests"),
+        "read units": (3, "million_read_units"),
+        "write units": (14, "million_write_units"),
+        "messages": (1, "million_messages"),
+    }
+    lines = dict(re.findall(r"^  (\d+ [a-z ]+?) +([\d.]+)$", text, re.M))
+    assert lines == {
+        f"{count} {what}": f"{count * prices[price] / 1000:.4f}"
+        for what, (count, price) in counted.items()
+    }
+    shapes = {
+        "by default": fixed + 100,
+        "`Nesting=NESTED`": fixed + 200 + checks,
+        "`ItemsPerCheckpoint=10`": fixed + 10,
+    }
+    rows = re.findall(r"^\| ([^|]+) \| (\d+) \| ([\d.]+) \| [\d,]+ \|", text, re.M)
+    assert rows == [
+        (shape, str(count), f"{count * of_an_operation:.2f}") for shape, count in shapes.items()
+    ]
+    total = float(re.findall(r"1,000 executions cost about ([\d.]+) dollars", text)[0])
+    assert abs(total - sum(map(float, lines.values()))) < 0.02  # and the bytes
+    assert f"| {fixed}, and one for each item:" in text
+
+
+def test_the_owners_files_are_listed(rendering: Project) -> None:
+    section = rendering.read("README.md").split("## Two rooms")[1].split("src/chassis/")[0]
+    files = [name.removeprefix("src/workflow/") for name in rendering.files()]
+    ours = {name for name in files if re.fullmatch(r"\w+\.(py|toml)", name)}
+    in_room = {
+        name.removeprefix("src/workflow/")
+        for name in rendering.files()
+        if name.startswith("src/workflow/")
+    }
+
+    assert set(re.findall(r"\w+\.(?:py|toml)", section)) == (ours & in_room) - {"__init__.py"}
+
+
+def test_pages_are_whole(rendering: Project) -> None:
+    """Fences close, rows have the columns of their table, sentences end, links lead somewhere."""
+    for page in PAGES:
+        text = rendering.read(page)
+        assert text.count("```") % 2 == 0, page
+        prose = re.sub(r"```.*?```", "```", text, flags=re.S)
+        for paragraph in re.split(r"\n\n+", prose):
+            lines = paragraph.splitlines()
+            if lines[0].startswith("|"):
+                widths = {len(re.findall(r"(?<!\\)\|", line)) for line in lines}
+                assert len(widths) == 1, f"{page}: {lines[0]}"
+            elif len(lines) > 1 and not lines[0].startswith(("#", "-", "```", "1.")):
+                assert re.search(r"[.:!?)`]$", paragraph), f"{page}: {paragraph}"
+        bare = re.sub(r"`[^`\n]*`|\(http[^)]*\)", "X", prose)
+        slip = re.search(r"[A-Za-z] [,;]|[^.]\.\.[^.]|,\.|\b([a-z]+)\s\1\b", bare)
+        assert not slip, f"{page}: {slip}"
+        for link in re.findall(r"\]\(([^):]+)\)", prose):
+            path, _, anchor = link.partition("#")
+            target = (rendering.path / page).parent / path if path else rendering.path / page
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.M)
+            anchors = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+            assert not anchor or anchor in anchors, f"{page}: {link}"
