@@ -18,11 +18,14 @@ import durable_workflow_answers as rules
 
 TREE = [
     ".cookiecutter.yaml",
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     ".gitignore",
     "Makefile",
     "README.md",
+    "deploy-role.yaml",
     "docs/change.md",
+    "docs/deploy.md",
     "docs/how-it-works.md",
     "docs/local-aws.md",
     "docs/operate.md",
@@ -46,6 +49,11 @@ TREE = [
     "ops/tenants.json",
     "ops/tenants.py",
     "pyproject.toml",
+    *(
+        f"requirements/{name}.{kind}"
+        for name in ("dev", "ministack", "sam", "uv")
+        for kind in ("in", "txt")
+    ),
     "samconfig.toml",
     "src/Makefile",
     "src/chassis/__init__.py",
@@ -73,6 +81,7 @@ TREE = [
     "src/chassis/tenancy/registry.py",
     "src/chassis/tenancy/stores.py",
     "src/chassis/wire.py",
+    "src/requirements.in",
     "src/requirements.txt",
     "src/workflow/__init__.py",
     "src/workflow/approver.py",
@@ -114,6 +123,10 @@ TREE = [
     "tests/chassis/tenancy/test_guard.py",
     "tests/chassis/tenancy/test_profile.py",
     "tests/chassis/tenancy/test_registry.py",
+    "tests/chassis/test_ci.py",
+    "tests/chassis/test_deploy_role.py",
+    "tests/chassis/test_locks.py",
+    "tests/chassis/test_makefile.py",
     "tests/chassis/test_model.py",
     "tests/chassis/test_quotas.py",
     "tests/chassis/test_rooms.py",
@@ -324,6 +337,15 @@ def test_the_answers_reach_the_stack(bake: Bake) -> None:
     assert settings == {"stack_name": "order-approvals", "region": "eu-west-1"}
     assert "manylinux2014_x86_64" in project.read("src/Makefile")
     assert "--python-version 3.14" in project.read("src/Makefile")
+
+
+def test_the_actions_of_this_repository_are_those_of_the_projects(bake: Bake) -> None:
+    """One commit for each; tests/chassis/test_ci.py of a project says the rest."""
+    ours = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    pinned = re.compile(r"uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+\n")
+
+    assert len(pinned.findall(ours)) == ours.count("uses:")
+    assert {*pinned.findall(ours)} <= {*pinned.findall(bake().read(".github/workflows/ci.yml"))}
 
 
 def test_the_python_of_the_template_is_python() -> None:
