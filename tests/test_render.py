@@ -20,11 +20,14 @@ from variants import FAR, ROOT, STRANGE_TEXT, TEMPLATE, TOGETHER, complete
 TREE = [
     ".checkov.yaml",
     ".cookiecutter.yaml",
+    ".github/dependabot.yml",
     ".github/workflows/ci.yml",
     ".gitignore",
     "Makefile",
     "README.md",
+    "deploy-role.yaml",
     "docs/change.md",
+    "docs/deploy.md",
     "docs/how-it-works.md",
     "docs/local-aws.md",
     "docs/operate.md",
@@ -49,6 +52,11 @@ TREE = [
     "ops/tenants.json",
     "ops/tenants.py",
     "pyproject.toml",
+    *(
+        f"requirements/{name}.{kind}"
+        for name in ("dev", "ministack", "sam", "uv")
+        for kind in ("in", "txt")
+    ),
     "samconfig.toml",
     "src/Makefile",
     "src/chassis/__init__.py",
@@ -77,6 +85,7 @@ TREE = [
     "src/chassis/tenancy/registry.py",
     "src/chassis/tenancy/stores.py",
     "src/chassis/wire.py",
+    "src/requirements.in",
     "src/requirements.txt",
     "src/workflow/__init__.py",
     "src/workflow/approver.py",
@@ -124,6 +133,10 @@ TREE = [
     "tests/chassis/tenancy/test_guard.py",
     "tests/chassis/tenancy/test_profile.py",
     "tests/chassis/tenancy/test_registry.py",
+    "tests/chassis/test_ci.py",
+    "tests/chassis/test_deploy_role.py",
+    "tests/chassis/test_locks.py",
+    "tests/chassis/test_makefile.py",
     "tests/chassis/test_model.py",
     "tests/chassis/test_quotas.py",
     "tests/chassis/test_rooms.py",
@@ -203,7 +216,8 @@ WORDS = {
 }
 # What has such words in it, and is meant.
 MEANT = re.compile(
-    r"S3 keys|moto\[.*\]|S3::BucketPolicy|of a bucket only|KMS::Key|\"chunking\"|: S3\b|\"Bucket\": \"artif"
+    r"S3 keys|moto\[.*\]|S3::BucketPolicy|of a bucket only|KMS::Key|\"chunking\"|: S3\b"
+    r"|\"Bucket\": \"artif"
     r"|also where a chunk of it runs|of a chunk says nothing"
 )
 MEANT_THERE = {
@@ -460,7 +474,7 @@ def test_there_are_as_many_checks_as_asked_for(bake: Bake, count: int) -> None:
 def test_the_docs_say_what_an_invocation_has_time_for(bake: Bake, fan_out: str) -> None:
     """In its seconds, every item of an execution, or of a chunk, can take as long as they say."""
     project = bake(fan_out=fan_out)
-    template: dict[str, Any] = yaml.load(project.read("template.yaml"), TemplateLoader)
+    template = yaml.load(project.read("template.yaml"), Loader)
     parameters = template["Parameters"]
     seconds = parameters["InvocationTimeoutSeconds"]
     section = project.read("docs/sizes-and-cost.md").split("## What one invocation has time for")[1]
@@ -474,6 +488,15 @@ def test_the_docs_say_what_an_invocation_has_time_for(bake: Bake, fan_out: str) 
     for items, wide, longest in rows:
         assert int(wide) == parameters["MapMaxConcurrency"]["Default"]
         assert int(items) * float(longest) / int(wide) == pytest.approx(seconds["Default"])
+
+
+def test_the_actions_of_this_repository_are_those_of_the_projects(bake: Bake) -> None:
+    """One commit for each; tests/chassis/test_ci.py of a project says the rest."""
+    ours = (ROOT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8")
+    pinned = re.compile(r"uses: \S+@[0-9a-f]{40} # v\d+\.\d+\.\d+\n")
+
+    assert len(pinned.findall(ours)) == ours.count("uses:")
+    assert {*pinned.findall(ours)} <= {*pinned.findall(bake().read(".github/workflows/ci.yml"))}
 
 
 def test_the_python_of_the_template_is_python() -> None:

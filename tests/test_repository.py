@@ -27,8 +27,8 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 GROUPS = tomllib.loads(PYPROJECT)["dependency-groups"]
 LOCKS = {
     "dev": "requirements.lock",
-    "sam": "requirements-sam.lock",
-    "ministack": "requirements-ministack.lock",
+    "checkov": "requirements-checkov.lock",
+    "mutants": "requirements-mutants.lock",
 }
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
