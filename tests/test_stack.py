@@ -269,9 +269,8 @@ def test_the_key_encrypts_everything(template: dict[str, Any], rendering: Projec
     stores = {
         name for name, each in template["Resources"].items() if STORES.fullmatch(each["Type"])
     }
-    expected = dict.fromkeys(stores | {"Globals", "WorkflowFunction"}, [arn])
-    if not with_key:
-        expected = {"ApprovalTopic": ["alias/aws/sns"]}
+    encrypted = {name: [arn] for name in stores | {"Globals", "WorkflowFunction"}}
+    expected = encrypted if with_key else {"ApprovalTopic": ["alias/aws/sns"]}
     assert {name: found for name, found in keys.items() if found} == expected
     durable = functions(template)["WorkflowFunction"]["DurableConfig"]
     assert durable.get("KMSKeyArn") == (arn if with_key else None)
