@@ -173,6 +173,8 @@ def measure_depth(items: Iterable[WorkItem]) -> JsonObject:
 
     >>> measure_depth([WorkItem(id="w-1", data={"a": [1]}, priority=1, status="pending")])
     {'depth': 2, 'deepestItem': 'w-1'}
+    >>> measure_depth([])
+    {'depth': 0, 'deepestItem': None}
     """
 
     def depth(data: object) -> int:
