@@ -233,7 +233,8 @@ def test_every_file_parses(project: Project) -> None:
 
 def test_nothing_of_the_template_is_left(project: Project) -> None:
     answers = [value for value in project.answers.values() if value]
-    for name in project.files():
+    # The SAM CLI installs Cookiecutter, and its lock says so.
+    for name in {*project.files()} - {"requirements/sam.txt"}:
         text = project.read(name)
         for allowed in [*answers, *ALLOWED]:
             text = text.replace(allowed, "")
