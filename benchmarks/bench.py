@@ -74,7 +74,7 @@ def fan_out(work: Path) -> None:
 
 def artefacts(work: Path) -> None:
     """What is shipped, and what its cold start imports, against hello as SAM builds it."""
-    sam = tool(work / "sam", "requirements-sam.lock") / "sam"
+    sam = tool(work / "sam", "{{cookiecutter.project_slug}}/requirements/sam.txt") / "sam"
     timed(rendering(work))
     build(sam, work / "order-approvals")
     shutil.copytree(HELLO, work / "hello")
@@ -107,7 +107,7 @@ def setup(work: Path, *answers: str) -> list[tuple[list[str], Path]]:
     """The commands, and where they run, until the tests of a rendered project can start."""
     uv = find_uv_bin()
     venv = ("--python", str(PYTHON), str(work / "venv"))
-    install = ("--python", str(python(work)), "-r", "src/requirements.txt", "--group", "dev")
+    install = ("--python", str(python(work)), "--require-hashes", "-r", "requirements/dev.txt")
     return [
         (rendering(work / "fresh", *answers), work),
         ([uv, "venv", "--quiet", "--clear", *venv], work),

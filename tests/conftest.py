@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +18,10 @@ import pytest
 from cookiecutter.main import cookiecutter
 from pytest_cookies.plugin import Cookies
 from uv import find_uv_bin
-from variants import FAR, ROOT, VARIANTS, complete, variant_id
+from variants import FAR, ROOT, TEMPLATE, VARIANTS, complete, variant_id
 
 UV = find_uv_bin()
+LOCKS = TEMPLATE / "requirements"
 BIN = "Scripts" if os.name == "nt" else "bin"
 TOOLS = Path(sys.prefix) / BIN
 
@@ -170,17 +170,14 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project]
     root = tmp_path_factory.mktemp("environments")
 
     def environment(project: Project) -> Path:
-        groups = tomllib.loads(project.read("pyproject.toml"))["dependency-groups"]
         version = project.answers.get("python_version", "3.13")
-        wanted = repr((project.read("src/requirements.txt"), groups, version))
+        wanted = repr((project.read("requirements/dev.txt"), version))
         path = root / hashlib.sha256(wanted.encode()).hexdigest()[:12]
         if not path.exists():
             uv = uv_in(project.path)
             uv("venv", "--quiet", "--python", python_for(version), str(path))
-            uv(
-                *("pip", "install", "--quiet", "--python", str(path)),
-                *("-r", "src/requirements.txt", "--group", "dev"),
-            )
+            locked = ("--require-hashes", "-r", "requirements/dev.txt")
+            uv("pip", "install", "--quiet", "--python", str(path), *locked)
         return path / BIN
 
     return environment
@@ -189,21 +186,21 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project]
 @pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SAM CLI, in an environment of its own."""
-    return tool(tmp_path_factory.mktemp("sam-cli"), "requirements-sam.lock") / "sam"
+    return tool(tmp_path_factory.mktemp("sam-cli"), LOCKS / "sam.txt") / "sam"
 
 
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MiniStack, in an environment of its own."""
     path = tmp_path_factory.mktemp("ministack")
-    return tool(path, "requirements-ministack.lock") / "ministack"
+    return tool(path, LOCKS / "ministack.txt") / "ministack"
 
 
-def tool(path: Path, lock: str) -> Path:
+def tool(path: Path, lock: Path) -> Path:
     """The ``bin`` folder of an environment with what a lock names."""
-    uv = uv_in(ROOT)
+    uv = uv_in(lock.parent)
     uv("venv", "--quiet", "--python", sys.executable, "--clear", "--seed", str(path))
-    uv("pip", "install", "--quiet", "--python", str(path), "--require-hashes", "-r", lock)
+    uv("pip", "install", "--quiet", "--python", str(path), "--require-hashes", "-r", lock.name)
     return path / BIN
 
 

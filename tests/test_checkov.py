@@ -30,7 +30,7 @@ VARIANTS = {
 @pytest.fixture(scope="session")
 def checkov(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Checkov, in an environment of its own."""
-    return tool(tmp_path_factory.mktemp("checkov"), LOCK) / "checkov"
+    return tool(tmp_path_factory.mktemp("checkov"), ROOT / LOCK) / "checkov"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)

@@ -134,6 +134,7 @@ OURS = {
         "make build",
     ],
     "docs/change.md": ["make format", "make lint", "make test"],
+    "docs/deploy.md": ["make lock"],
     "docs/local-aws.md": [
         "make local-up",
         "make local-deploy",
@@ -188,7 +189,7 @@ def test_the_commands_of_the_project_without_make(bake: Bake, tmp_path: Path) ->
     env["PATH"] = str(tmp_path / "tools")
     section = project.read("docs/operate.md").split("## Without make")[1]
     commands = [line for block in shell_blocks(section) for line in block.splitlines()]
-    assert len(commands) == 5
+    assert len(commands) == 4
 
     for command in commands:
         program, *arguments = command.split()

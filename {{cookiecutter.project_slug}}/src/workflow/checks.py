@@ -173,6 +173,8 @@ def measure_depth(items: Iterable[WorkItem]) -> JsonObject:
 
     >>> measure_depth([WorkItem(id="w-1", data={"a": [1]}, priority=1, status="pending")])
     {'depth': 2, 'deepestItem': 'w-1'}
+    >>> measure_depth([])
+    {'depth': 0, 'deepestItem': None}
     """
 
     def depth(data: object) -> int:
@@ -192,8 +194,9 @@ def measure_depth(items: Iterable[WorkItem]) -> JsonObject:
 def summarize_numbers(items: Iterable[WorkItem]) -> JsonObject:
     """Count the items that are numbers, with the smallest and the largest.
 
-    >>> summarize_numbers([WorkItem(id="w-1", data=2, priority=1, status="pending")])
-    {'count': 1, 'min': 2, 'max': 2}
+    >>> items = [WorkItem(id="w", data=data, priority=1, status="pending") for data in (3, 2, 5)]
+    >>> summarize_numbers(items)
+    {'count': 3, 'min': 2, 'max': 5}
     """
     count, least, most = 0, None, None
     for item in items:

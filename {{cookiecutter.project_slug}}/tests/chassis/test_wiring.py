@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from chassis import JsonObject
+from chassis.settings import SettingsError, load
 from chassis.tenancy.profile import Limits
 from chassis.tenancy.registry import row_key
 from ops import local
@@ -80,6 +81,30 @@ def test_an_execution_is_run_with_what_the_stack_and_the_tenant_say(
     expected = {**of_stack, **others, "meter_function_arn": "meter", **narrowed}
     assert plan["settings"] == {name: expected[name] for name in plan["settings"]}
     assert plan["tier"] == "large"
+
+
+def test_a_step_that_calls_nobody_is_tried_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+
+    def broken(*numbers: Any) -> JsonObject:
+        calls.append(numbers)
+        raise ZeroDivisionError("no items")
+
+    monkeypatch.setattr(sample, "aggregate", broken)
+    execution = start(make_event("a"), approvals=())
+
+    assert execution.error()[1] == "no items"
+    assert len(calls) == 1
+
+
+def test_a_setting_that_is_missing_is_refused_by_its_name(environment: dict[str, str]) -> None:
+    may_be_empty = {"TENANCY", "TENANT_ID", "READY_URL", "METER_FUNCTION_ARN", *ARNS}
+    for name in environment.keys() - may_be_empty:
+        left = {other: value for other, value in environment.items() if other != name}
+        with pytest.raises(SettingsError, match=f"^environment variable {name} is '', expected"):
+            load(left)
 
 
 def test_every_rule_of_the_chassis_is_asked_by_somebody() -> None:

@@ -92,11 +92,11 @@ def front(behind: Answers, events: Events) -> Client:
     return Client(application)
 
 
-def begin(front: Client, behind: Answers, name: str = "acme_1", payload: str = "{}") -> Any:
-    """Start an execution of version 7."""
+def begin(front: Client, behind: Answers, payload: str = "{}", function: str = ALIAS) -> Any:
+    """Start the execution acme_1 of version 7."""
     behind.say = lambda _: (200, {"FunctionVersion": "7", "ExecutionArn": EMULATED})
-    path = START.format(quote(ALIAS, safe=""))
-    return front.post(path, data=payload, headers={NAME_HEADER: name})
+    path = START.format(quote(function, safe=""))
+    return front.post(path, data=payload, headers={NAME_HEADER: "acme_1"})
 
 
 def test_it_says_whose_it_is(front: Client, behind: Answers) -> None:
@@ -107,9 +107,12 @@ def test_it_says_whose_it_is(front: Client, behind: Answers) -> None:
     assert behind.sent == []
 
 
-def test_an_execution_is_started_once_for_its_name(front: Client, behind: Answers) -> None:
-    first, again = (begin(front, behind, payload='{"a": 1}') for _ in range(2))
-    other = begin(front, behind, payload='{"a": 2}')
+@pytest.mark.parametrize("function", [ALIAS, "flow:live"])
+def test_an_execution_is_started_once_for_its_name(
+    front: Client, behind: Answers, function: str
+) -> None:
+    first, again = (begin(front, behind, '{"a": 1}', function) for _ in range(2))
+    other = begin(front, behind, '{"a": 2}', function)
 
     assert (first.status_code, again.status_code, other.status_code) == (202, 202, 409)
     assert other.headers["X-Amzn-ErrorType"] == "DurableExecutionAlreadyStartedException"

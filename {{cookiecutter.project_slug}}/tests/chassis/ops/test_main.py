@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ops import __main__ as ops_main
 from ops import executions, stack
 from ops.__main__ import main
 
@@ -46,6 +47,8 @@ def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines if line[:4] == " " * 4 and line[4] != " "] == VERBS
+    text = " ".join(" ".join(lines).split())
+    assert all(verb.summary in text for verb in ops_main.VERBS.values())
 
 
 @pytest.mark.parametrize(
