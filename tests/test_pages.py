@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
 from conftest import Project
+from recipes import CHANGES, follow
 from test_stack import is_given, read_template
 from variants import TEMPLATE
 
@@ -409,6 +412,15 @@ def test_the_owners_files_are_listed(rendering: Project) -> None:
     }
 
     assert set(re.findall(r"\w+\.(?:py|toml)", section)) == (ours & in_room) - {"__init__.py"}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_recipe_fits(rendering: Project, tmp_path: Path, change: str) -> None:
+    """Every line that it changes, or goes by, is there; test_recipes.py says what comes of it."""
+    project = tmp_path / "project"
+    shutil.copytree(rendering.path, project)
+
+    assert follow(project, change)
 
 
 def test_pages_are_whole(rendering: Project) -> None:
