@@ -128,5 +128,4 @@ def test_the_workflow_of_this_repository(rendered: Any) -> None:
     assert commands(everything) == {".ci/run"}
     theirs = rendered().read(".github/workflows/ci.yml")
     pins = [dict(re.findall(r"uses: ([\w./-]+)@(\w+)", each)) for each in (text, theirs)]
-    for action in pins[0].keys() & pins[1].keys():
-        assert pins[0][action] == pins[1][action], f"{action} is pinned in two ways"
+    assert pins[0].items() <= pins[1].items(), "an action is pinned in two ways"
