@@ -65,11 +65,8 @@ def requests(ours: str, others: list[str]) -> list[Request]:
         job("cloudformation:ExecuteChangeSet", ours, ALLOWED),
         job("cloudformation:DeleteStack", ours, DENIED),
         job("cloudformation:UpdateStack", ours, DENIED),
-        *(
-            job(action, other, DENIED, **IN_THE_ROLE)
-            for action in (change, "cloudformation:ExecuteChangeSet")
-            for other in others
-        ),
+        *(job(change, other, DENIED, **IN_THE_ROLE) for other in others),
+        *(job("cloudformation:ExecuteChangeSet", other, DENIED) for other in others),
         job("iam:PassRole", STACK_ROLE, ALLOWED, **to("cloudformation")),
         job("iam:PassRole", STACK_ROLE, DENIED, **to("ec2")),
         job("iam:PassRole", role("Administrator"), DENIED, **to("cloudformation")),

@@ -199,7 +199,7 @@ def names_the_missing_half(project: Project, python: Any) -> None:
     template = project.path / "template.yaml"
     processor = project.path / "src" / "workflow" / "data_processor.py"
     for path, part, said in (
-        (template, "        largest ${LargestItemBytes}\n", r"LargestItemBytes.*VersionDescr"),
+        (template, "        ${LargestItemBytes}\n", r"LargestItemBytes.*VersionDescr"),
         (
             template,
             "          LARGEST_ITEM_BYTES: !Ref LargestItemBytes\n",
