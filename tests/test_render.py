@@ -376,7 +376,7 @@ def test_the_linter_finds_nothing_and_the_types_hold(
     rendered: Bake, answers: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Types as far as they are known without the packages of a project: those are anything."""
-    rooms = ("src/chassis", "src/workflow", "ops")  # test_projects.py checks all of it
+    rooms = ("src/chassis", "src/workflow", "ops", "tests")
     options = ("--config-file=", "--ignore-missing-imports", "--explicit-package-bases")
     cache = tmp_path_factory.getbasetemp() / "mypy"  # of this worker
     project = rendered(**answers)
