@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import pytest
 import yaml
-from conftest import Bake, Project
+from conftest import TOOLS, Bake, Project
 from test_stack import Loader, is_given, read_template
 from variants import FAR, ROOT, STRANGE_TEXT, TEMPLATE, TOGETHER, complete
 
@@ -389,8 +389,8 @@ def test_the_linter_finds_nothing_and_the_types_hold(
 
 def lint(project: Project) -> None:
     """The linter and the formatter find nothing; no cache is left in what others read."""
-    project.run(sys.executable, "-m", "ruff", "check", "--no-cache", ".")
-    project.run(sys.executable, "-m", "ruff", "format", "--no-cache", "--check", ".")
+    project.run(TOOLS / "ruff", "check", "--no-cache", ".")
+    project.run(TOOLS / "ruff", "format", "--no-cache", "--check", ".")
 
 
 @dataclass(frozen=True)
