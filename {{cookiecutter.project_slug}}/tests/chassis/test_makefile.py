@@ -53,6 +53,7 @@ CALLS = {
     "show EXECUTION=arn": [[*OPS, "show", "arn"]],
     "delete": [[*OPS, "delete", "--sam=sam"]],
     "delete YES=1": [[*OPS, "delete", "--sam=sam", "--yes"]],
+    **{f"delete YES={no}": [[*OPS, "delete", "--sam=sam"]] for no in ("", "0")},
     **{
         f"{verb} TENANT=acme TOKEN=t BY=ada COMMENT=$(id)": [
             [*OPS, verb, "--tenant=acme", "--token=t", "--by=ada", "--comment=$(id)"]

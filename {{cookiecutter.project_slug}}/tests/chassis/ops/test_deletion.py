@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -205,17 +204,3 @@ def test_a_real_execution_is_stopped(start: Start, monkeypatch: pytest.MonkeyPat
         assert list(deletion.active(function)) == []
         found = emulator.get_durable_execution(DurableExecutionArn=execution.arn)
         assert found["Status"] == "STOPPED"
-
-
-@pytest.mark.parametrize(("typed", "asked"), [("YES=1", False), ("YES=0", True), ("YES=", True)])
-def test_make_asks_unless_it_is_told_not_to(typed: str, asked: bool) -> None:
-    stand_ins = ["--assume-old=.venv/ready", "OPS=echo", "SAM=Makefile"]
-    done = subprocess.run(  # noqa: S603
-        ["make", *stand_ins, "delete", typed],  # noqa: S607
-        cwd=stack.ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-
-    assert done.stdout.split() == ["delete", "--sam=Makefile", *([] if asked else ["--yes"])]
