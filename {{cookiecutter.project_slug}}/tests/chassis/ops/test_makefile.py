@@ -23,7 +23,15 @@ OF_OPS = {
         *("cost", ORDER, "--items=7", "--nesting=NESTED", "--items-per-checkpoint=3")
     ],
     "start TENANT=acme": ["start", "--tenant=acme", ORDER],
-    "show EXECUTION=arn": ["show", "arn"],
+    "list": ["list", "--tenant=", "--since="],
+    "list STATE=FAILED TENANT=acme SINCE=2h LIMIT=5": [
+        *("list", "--state=FAILED", "--tenant=acme", "--since=2h", "--limit=5")
+    ],
+    "show EXECUTION=arn": ["show", "arn", "--html="],
+    "show EXECUTION=arn HTML=a.html": ["show", "arn", "--html=a.html"],
+    "watch EXECUTION=arn": ["watch", "arn"],
+    "stop EXECUTION=arn": ["stop", "arn"],
+    "stop EXECUTION=arn REASON=$(id) YES=1": ["stop", "arn", "--reason=$(id)", "--yes"],
     "delete": ["delete", "--sam=sam"],
     "delete YES=1": ["delete", "--sam=sam", "--yes"],
     **{
@@ -96,7 +104,7 @@ def test_a_deploy_is_of_what_is_built_now() -> None:
         assert " deploy" in deployed
 
 
-def test_every_verb_of_ops_is_one_of_make() -> None:
-    passed = {word for words in OF_OPS.values() for word in words}
+def test_every_verb_of_ops_that_is_typed_often_is_one_of_make() -> None:
+    passed = {next(word for word in words if word != "LOCAL=1") for words in OF_OPS.values()}
 
-    assert set(VERBS) <= passed
+    assert set(VERBS) - passed == {"pause", "resume", "export"}
