@@ -33,6 +33,7 @@ TREE = [
     "docs/operate.md",
     "docs/sizes-and-cost.md",
     "docs/tenants.md",
+    "docs/timeline.svg",
     "docs/updates.md",
     "events/demo.json",
     "events/order.json",

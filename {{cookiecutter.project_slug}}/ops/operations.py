@@ -45,7 +45,8 @@ class Operation:
     Attributes:
         name: given by the workflow; the identifier, if it has given none.
         kind: the subtype, such as ``Map``; the type, if there is none.
-        status: RUNNING, WAITING, SUCCEEDED, FAILED, TIMED_OUT, STOPPED or CANCELLED.
+        status: RUNNING, WAITING, PAUSED, SUCCEEDED, FAILED, TIMED_OUT, STOPPED,
+            CANCELLED, or UNFINISHED when its execution ended.
         error: type and message of the last one.
         spans: when it ran and when it waited; none for what only has others inside.
         payload: what came of it, if that was asked for.
@@ -64,7 +65,7 @@ class Operation:
     @property
     def is_open(self) -> bool:
         """Whether it has not ended."""
-        return self.status in {"RUNNING", "WAITING"}
+        return self.status in {"RUNNING", "WAITING", "PAUSED"}
 
     @property
     def attempts(self) -> int:
@@ -74,7 +75,7 @@ class Operation:
     @property
     def has_failed(self) -> bool:
         """Whether it has ended, and not well."""
-        return not self.is_open and self.status != "SUCCEEDED"
+        return not self.is_open and self.status not in {"SUCCEEDED", "UNFINISHED"}
 
     def everything(self) -> Iterator[Operation]:
         """It, and the operations inside it."""
@@ -128,7 +129,7 @@ class History:
         idle = duration(sum((b - a).total_seconds() for a, b in self.idle()))
         for_ = "for" if root.is_open else "after"
         yield f"{root.status} {for_} {self.took(root)}, {idle} of it idle."
-        yield f"{len(inside)} operations in {len(self.invocations)} invocations."
+        yield f"Operations: {len(inside):,}, invocations: {len(self.invocations):,}."
         for o in inside:
             if o.kind == "Map":
                 done = sum(not child.is_open for child in o.children)
@@ -193,6 +194,10 @@ def read_history(
             operation.payload = str((details.get("Result") or {}).get("Payload") or "")
     if began and root.is_open:
         invocations.append(Span(began, None, runs=True))
+    for operation in root.everything():
+        if root.end and operation.is_open:
+            operation.status, operation.end = "UNFINISHED", root.end
+            operation.spans[-1:] = [span._replace(end=root.end) for span in operation.spans[-1:]]
     spans = [*invocations, *(span for o in root.everything() for span in o.spans)]
     heard = [time for span in spans for time in span[:2] if time] + ([now] if now else [])
     return History(root, invocations, root.end or max([root.start, *heard]))
@@ -213,11 +218,13 @@ def _apply(
         operation.status = "RUNNING" if kind in {"Step", "Context", "Execution"} else "WAITING"
         return
     if change == "Paused":
+        operation.status = "PAUSED"
         operation.spans.append(Span(when, None, runs=False))
         return
     if last and last.end is None:
         operation.spans[-1] = last._replace(end=when, failed=change not in {"Succeeded", "Resumed"})
     if change == "Resumed":
+        operation.status = "RUNNING"
         return
     error = (details.get("Error") or {}).get("Payload") or {}
     if error:

@@ -121,10 +121,10 @@ def watch(options: argparse.Namespace) -> int:
         status = executions.describe(options.execution)["Status"]
         events = list(executions.history(options.execution, payloads=items is None))
         items = items or count_items(events)
-        lines = [status, *read_history(events, now=datetime.now(UTC)).summary(items)]
+        lines = list(read_history(events, now=datetime.now(UTC)).summary(items))
         if sys.stdout.isatty() and not options.json:
             print(f"\x1b[{len(said)}A\x1b[J" * bool(said) + "\n".join(lines), flush=True)
-        elif lines[:1] + lines[2:] != said[:1] + said[2:]:  # but for the time
+        elif lines[1:] != said[1:]:  # the first has the time
             print(json.dumps(lines) if options.json else " ".join(lines), flush=True)
         said = lines
         if status not in executions.ACTIVE:

@@ -54,7 +54,8 @@ PAGE_STYLE = """\
 margin:2rem auto;padding:0 1rem}h1{font-size:1.25rem;overflow-wrap:anywhere}
 .wide{overflow-x:auto}.wide svg{min-width:44rem}table{border-collapse:collapse;width:100%}
 td,th{text-align:left;padding:.15rem .75rem .15rem 0;border-bottom:1px solid #8883;
-vertical-align:top;overflow-wrap:anywhere}td:nth-child(5){white-space:nowrap}
+vertical-align:top;white-space:nowrap}td:first-child,td:last-child{white-space:normal;
+overflow-wrap:anywhere;min-width:11rem}
 .failed{color:#dc2626}@media(prefers-color-scheme:dark){.failed{color:#f87171}}"""
 
 
@@ -167,9 +168,9 @@ def page(
         f"Started {_text(root.start.isoformat(' ', 'seconds'))}.</p>\n"
         f'<div class="wide">{timeline(events, name=name, now=now, payloads=payloads)}</div>\n'
         + (f'<h2>Errors</h2><ul class="failed">{errors}</ul>\n' if errors else "")
-        + "<h2>Operations</h2>\n<table><thead><tr>"
+        + '<h2>Operations</h2>\n<div class="wide"><table><thead><tr>'
         + "".join(f"<th>{head}</th>" for head in heads)
-        + f"</tr></thead><tbody>\n{table}</tbody></table>\n</body></html>\n"
+        + f"</tr></thead><tbody>\n{table}</tbody></table></div>\n</body></html>\n"
     )
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 from aws_durable_execution_sdk_python_testing.invoker import DEFAULT_TEST_FUNCTION_NAME
+from botocore import xform_name
 from botocore.stub import Stubber
 from werkzeug.serving import make_server
 
@@ -155,9 +157,9 @@ def test_show_on_the_emulator(
     assert main(["show", execution.arn, "--svg", svg, "--html", html]) == 0
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
-    (items,) = (number for number, line in enumerate(lines) if "process-items  " in line)
-    assert lines[items + 2].split() == [
-        *("item-2", "failed", lines[items + 2].split()[2], "ms", "chassis.model.ItemError:"),
+    (at,) = (number for number, line in enumerate(lines) if "process-items  " in line)
+    assert lines[at + 2].split() == [
+        *("item-2", "failed", lines[at + 2].split()[2], "ms", "chassis.model.ItemError:"),
         "empty",
     ]
     assert printed.err == f"drawn: {svg}\ndrawn: {html}\n"
@@ -171,8 +173,8 @@ def test_show_on_the_emulator(
     for asked in (False, True):
         assert main(["show", execution.arn, "--json", *["--payloads"] * asked]) == 0
         shown = json.loads(capsys.readouterr().out)
-        *_, map_, _last = shown["operations"]
-        first, second = map_["children"]
+        (items,) = (each for each in shown["operations"] if each["name"] == "process-items")
+        first, second = items["children"]
         assert (first["name"], first["status"], "size" in first["payload"]) == (
             *("item-1", "SUCCEEDED"),
             asked,
@@ -208,20 +210,20 @@ def test_watch_on_the_emulator(
             execution.approve()
             assert execution.output()
 
-    monkeypatch.setattr(time, "sleep", look)
+    monkeypatch.setattr(steering, "time", SimpleNamespace(sleep=look))
     assert main(["watch", execution.arn]) == 0
     waits, ended = capsys.readouterr().out.splitlines()
-    assert waits.startswith("RUNNING RUNNING for ")
+    assert waits.startswith("RUNNING for ")
     assert "1 waiting: approval create callback id." in waits
     assert "process-items: 3 of 3 done. 1 failed: item-3." in ended
     assert len(looks) == 3
 
     assert main(["watch", execution.arn, "--json"]) == 0
-    status, *_ = json.loads(capsys.readouterr().out)
-    assert status == "SUCCEEDED"
+    assert json.loads(capsys.readouterr().out)[0].startswith("SUCCEEDED after ")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setattr(executions, "ACTIVE", {"SUCCEEDED"})  # it looks again
-    monkeypatch.setattr(time, "sleep", lambda _: executions.ACTIVE.clear())
+    again = SimpleNamespace(sleep=lambda _: executions.ACTIVE.clear())
+    monkeypatch.setattr(steering, "time", again)
     assert main(["watch", execution.arn]) == 0
     first, second = capsys.readouterr().out.split("\x1b[")[:2]
     assert second.startswith(f"{len(first.splitlines())}A")
@@ -340,3 +342,25 @@ def test_export_on_the_emulator(
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["file"] == str(path)
     assert "secret" in path.read_text(encoding="utf-8")
     assert execution.question.callback_id not in path.read_text(encoding="utf-8")
+
+
+def test_operators_are_given_the_rights_that_the_verbs_need_and_no_other() -> None:
+    """As the page has them, for the executions of this stack alone."""
+    text = (stack.ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    (policy,) = (block for block in re.findall(r"```json\n(.*?)```", text, re.S) if "Sid" in block)
+    granted: dict[str, str] = {}
+    for statement in json.loads(policy)["Statement"]:
+        actions = statement["Action"]
+        for action in [actions] if isinstance(actions, str) else actions:
+            granted[action] = statement["Resource"]
+    (execution,) = set(re.findall(r'"(arn:aws:lambda:[^"*]*/durable-execution/[^"*]*)"', text))
+    function = execution.split("/")[0].rpartition(":")[0]
+
+    assert granted.pop("cloudformation:DescribeStacks").startswith("arn:aws:cloudformation:")
+    assert granted.pop("lambda:ListDurableExecutionsByFunction") == function
+    assert set(granted.values()) == {f"{function}:*/durable-execution/*"}
+    modules = (stack.ROOT / "ops" / f"{name}.py" for name in ("executions", "steering"))
+    words = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in modules)))
+    service = boto3.Session("x", "x").client("lambda", region_name="us-east-1").meta.service_model
+    called = {f"lambda:{name}" for name in service.operation_names if xform_name(name) in words}
+    assert called == {*granted, "lambda:ListDurableExecutionsByFunction"}

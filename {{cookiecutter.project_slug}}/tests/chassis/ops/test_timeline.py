@@ -95,7 +95,7 @@ def test_a_run_with_failures_and_retries(start: Start, transient: Failing) -> No
     drawn = timeline.timeline(events)
     picture = Picture(drawn)
 
-    assert list(picture.rows) == [
+    assert [name for name in picture.rows if name != "meter-usage"] == [
         *("invocations", "prepare-work"),
         *("approval", "approval create callback id", "approval submitter"),
         *("run-checks", "count-items", "name-first"),
@@ -175,6 +175,24 @@ def test_an_attempt_that_nobody_has_heard_of_again() -> None:
     assert "SUCCEEDED, 2 attempts" in picture.title("work")
 
 
+def test_what_an_execution_leaves_behind_is_neither_open_nor_failed() -> None:
+    events = events_of(
+        "0 ExecutionStarted",
+        "0 ContextStarted WaitForCallback approval",
+        "1 CallbackStarted Callback answer <approval",
+        "9 ExecutionStopped",
+    )
+
+    picture = Picture(timeline.timeline(events, now=NOON + timedelta(days=1)))
+
+    assert picture.description.startswith("STOPPED after 9 s, ")
+    assert "waiting" not in picture.description
+    assert "failed" not in picture.description
+    assert "UNFINISHED, 8 s" in picture.title("answer")
+    assert picture.bars("answer", "wait")
+    assert not picture.bars("answer", "on")
+
+
 def test_days_are_folded_and_a_moment_is_seen() -> None:
     three_days = 3 * 86_400
     events = events_of(
@@ -214,6 +232,7 @@ def test_an_invocation_that_says_when_it_started_and_a_pause() -> None:
         "10 ExecutionSucceeded",
     )
     events[1]["InvocationCompletedDetails"] = {"StartTimestamp": NOON + timedelta(seconds=2)}
+    assert [read_history(events[:number]).root.status for number in (3, 4)] == ["PAUSED", "RUNNING"]
     history = read_history(events)
 
     (invocation,), (paused,) = history.invocations, history.root.spans
