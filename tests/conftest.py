@@ -21,7 +21,7 @@ from uv import find_uv_bin
 from variants import FAR, ROOT, TEMPLATE, VARIANTS, complete, variant_id
 
 UV = find_uv_bin()
-TOOLS = TEMPLATE / "requirements"
+LOCKS = TEMPLATE / "requirements"
 BIN = "Scripts" if os.name == "nt" else "bin"
 TOOLS = Path(sys.prefix) / BIN
 
@@ -186,14 +186,14 @@ def environments(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Project]
 @pytest.fixture(scope="session")
 def sam(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The SAM CLI, in an environment of its own."""
-    return tool(tmp_path_factory.mktemp("sam-cli"), TOOLS / "sam.txt") / "sam"
+    return tool(tmp_path_factory.mktemp("sam-cli"), LOCKS / "sam.txt") / "sam"
 
 
 @pytest.fixture(scope="session")
 def ministack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """MiniStack, in an environment of its own."""
     path = tmp_path_factory.mktemp("ministack")
-    return tool(path, TOOLS / "ministack.txt") / "ministack"
+    return tool(path, LOCKS / "ministack.txt") / "ministack"
 
 
 def tool(path: Path, lock: Path) -> Path:

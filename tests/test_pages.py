@@ -28,7 +28,7 @@ SENTENCES = {
         ('-- "rejected" -->', "not callback_timeout_action=reject"),
         ('-- "up to 750 items" -->', "fan_out=yes"),
         ('chunks["process-chunks', "fan_out=yes"),
-        ('--> meter["meter-usage', "invoke"),
+        ('--> meter["meter-usage"] --> aggregate', "invoke"),
         ('--> announce["announce-result"]', "child_context"),
     ],
     "docs/tenants.md": [
@@ -46,11 +46,14 @@ SENTENCES = {
         ("| meter | nothing | read and write its rows: record its usage |", "invoke"),
         (", invoke itself for chunks", "fan_out=yes"),
         ("; read and write its objects |", "fan_out=yes"),
-        ("may also decrypt with the key of the executions", "customer_managed_key=yes"),
-        (
-            "and all but the approver may use it for the objects",
-            "customer_managed_key=yes fan_out=yes",
-        ),
+        ("They use [the key](operate.md#the-key) of the stack", "customer_managed_key=yes"),
+        ("`fan_out_width`: 2, 50 and 400 in the tiers above.", "fan_out=yes"),
+        ("`running_executions`: 2, 20 and 200", "not fan_out=yes"),
+        ("3 running, 50 at a time", "fan_out=yes"),
+        ("3 running, 20 at a time", "not fan_out=yes"),
+        ("or the meter, from running", "invoke"),
+        ("- Lambda keeps at most 2.5 execution environments of tenants", "tenancy=isolated"),
+        ("Two functions are isolated, the workflow and the meter:", "tenancy=isolated invoke"),
         ("(Lambda names the execution of a chunk,", "fan_out=yes"),
         ("- the invocation, which Lambda isolates by tenant.", "tenancy=isolated"),
         ("- the stack.", "tenancy=silo"),
@@ -64,6 +67,7 @@ SENTENCES = {
         ("- Isolation: here the function runs as one", "tenancy=isolated"),
     ],
     "docs/change.md": [
+        ("`checks.py`, `readiness.py`, and any module", "wait_for_condition"),
         ("+items_per_execution = 600000", "fan_out=yes"),
         ("+items_per_execution = 450", "not fan_out=yes"),
     ],
@@ -82,15 +86,17 @@ SENTENCES = {
         ("the results are in the history of the execution.", "not fan_out=yes"),
         ("1,000 of them, or 200 if the input was cut into chunks.", "fan_out=yes"),
         ("1,000 of them.", "not fan_out=yes"),
-        ("there is no `usageRecorded`.", "invoke"),
         ("- **A chunk**: it is processed once more.", "fan_out=yes"),
         ("- **The meter**: it is invoked once more.", "invoke"),
         ("- **A message about the result**: it is retried.", "child_context"),
-        ("The meter records how many items an execution has processed,", "invoke"),
+        ("The meter records how many items were processed,", "invoke"),
+        ("Each chunk has a record of its own,", "fan_out=yes invoke"),
+        ("the log has the line `usage not recorded`", "invoke"),
         ("A chunk that is processed again has the same keys.", "fan_out=yes"),
         ("A usage record that is written again changes nothing.", "invoke"),
-        ("More items than that are cut into chunks.", "fan_out=yes"),
+        ("More items than `ChunkSize` (750), or than fit, are cut into chunks.", "fan_out=yes"),
         ("An input with more items is refused before anything", "not fan_out=yes"),
+        ("events, stored inputs, answers to approvals", "fan_out=yes"),
         ("reconciler, meter", "invoke"),
         ("credentials, objects", "fan_out=yes"),
         ("| `invoke(function, payload, name)` |", "invoke"),
@@ -99,9 +105,13 @@ SENTENCES = {
     "docs/sizes-and-cost.md": [
         ("what the table and the bucket store", "fan_out=yes"),
         ("what the table stores", "not fan_out=yes"),
-        ("- the request of the meter, and the record that it writes", "invoke"),
-        ("- the requests to S3", "fan_out=yes"),
         ("- the key, and the requests to KMS", "customer_managed_key=yes"),
+        ("- the requests to KMS, for the keys that AWS", "not customer_managed_key=yes"),
+        ("But all items of an execution or a chunk are processed in one", "fan_out=yes"),
+        ("| a chunk | 750 |", "fan_out=yes"),
+        ("raise `MapMaxConcurrency` or lower `ChunkSize`:", "fan_out=yes"),
+        ("raise `MapMaxConcurrency`, or send fewer items", "not fan_out=yes"),
+        ("Chunks divide long work", "fan_out=yes"),
         ("More items are cut into chunks.", "fan_out=yes"),
         ("An input that is too large is refused before", "not fan_out=yes"),
         ("## Large inputs", "fan_out=yes"),
@@ -111,21 +121,46 @@ SENTENCES = {
         ("export ENV=acme make deploy", "tenancy=silo"),
         ("Each tenant has a stack of its own, named in a section", "tenancy=silo"),
         ("`sam build` and `sam deploy` do the same.", "not tenancy=silo"),
-        (", and `kms:Decrypt` on the key.", "customer_managed_key=yes"),
+        (", and `kms:Decrypt` on [the key](#the-key).", "customer_managed_key=yes"),
+        ("- [The key](#the-key)", "customer_managed_key=yes"),
+        ("One KMS key, `DataKey`, encrypts everything at rest:", "customer_managed_key=yes"),
+        ("table, the bucket, the logs,", "customer_managed_key=yes fan_out=yes"),
+        ("Whoever puts an input into the bucket needs", "customer_managed_key=yes fan_out=yes"),
+        ("- **Usage**: an execution", "invoke"),
+        ("execution or a chunk that is stopped,", "invoke fan_out=yes"),
+        ("One of them processes more than 16 chunks.", "fan_out=yes"),
         ("the tokens of every approval.", "tenancy=silo"),
         ("the tokens of all tenants.", "not tenancy=silo"),
-        ("The matrix of the job lists the tenants.", "tenancy=silo"),
         ("export ENV=acme make delete", "tenancy=silo"),
         ("the table of the tenants, the bucket", "fan_out=yes"),
         (", the key. ##", "customer_managed_key=yes"),
+    ],
+    "docs/deploy.md": [
+        ("The matrix of `deploy` lists the tenants;", "tenancy=silo"),
+        ("and likewise for every other tenant, and commit it:", "tenancy=silo"),
+        ('parameter_overrides = "TenantId=acme PermissionsBoundary=', "tenancy=silo"),
+    ],
+    "deploy-role.yaml": [
+        ("dead-letter queue, the table, the bucket", "fan_out=yes"),
+        (", the key. # The actions", "customer_managed_key=yes"),
+        ("Sid: Bucket", "fan_out=yes"),
+        ("Sid: Key", "customer_managed_key=yes"),
+        ("Sid: UseOfKey", "customer_managed_key=yes"),
+    ],
+    ".checkov.yaml": [
+        ("# Starter and approver and meter are invoked", "invoke"),
+        ("- CKV_AWS_173", "not customer_managed_key=yes"),
+        ("- CKV_AWS_26", "not customer_managed_key=yes"),
+        ("- CKV_AWS_21", "fan_out=yes"),
     ],
     "template.yaml": [
         ("# Starts executions: beside the workflow itself the only principal", "fan_out=yes"),
         ("# Starts executions: the only principal that may invoke", "not fan_out=yes"),
         ("only the starter and itself may invoke it.", "fan_out=yes"),
         ("only the starter may invoke it.", "not fan_out=yes"),
-        ("APPROVAL#<hash of the token>, USAGE#<time>#<execution> Tenant", "invoke"),
+        ("APPROVAL#<hash of the token>, USAGE#<start>#<execution> Tenant", "invoke"),
         ("APPROVAL#<hash of the token> Tenant", "not invoke"),
+        ("environments, table, bucket, logs,", "customer_managed_key=yes fan_out=yes"),
     ],
     "samconfig.toml": [("# A stack for each tenant: to add one, copy", "tenancy=silo")],
 }
@@ -148,7 +183,22 @@ FIGURES = {
         "export STACK_NAME={stack} AWS_REGION={aws_region} make test",
     ],
     "docs/how-it-works.md": ["| does not come within {callback_timeout_minutes} min |"],
-    "docs/sizes-and-cost.md": ["Lambda's Python ({python_version}) is on this machine"],
+    "docs/sizes-and-cost.md": [
+        "| one execution | 900 | {map_max_concurrency} | {map_max_concurrency} s |",
+        "Lambda's Python ({python_version}) is on this machine",
+    ],
+    "docs/deploy.md": [
+        "--stack-name deploy-{project_slug} --region {aws_region} ",
+        "in `[{section}.deploy.parameters]`",
+        "make changes of {stacks}, in the next role",
+        "if its name begins with `{project_slug}-`;",
+    ],
+    "deploy-role.yaml": [
+        "of one repository needs to deploy {project_slug};",
+        "RoleName: deploy-{project_slug} ",
+        "RoleName: deploy-{project_slug}-stack ",
+        "ManagedPolicyName: deploy-{project_slug}-boundary ",
+    ],
     "docs/updates.md": ["The folder has to have the name {project_slug}:"],
 }
 # What an operation adds to an execution: operations of a run with five items, operations that are
@@ -165,7 +215,7 @@ ELSEWHERE = {
     "docs/how-it-works.md": "project_slug tenancy aws_region",
     "docs/local-aws.md": "project_slug aws_region",
     "docs/operate.md": "project_slug wait wait_for_condition",
-    "docs/sizes-and-cost.md": "wait wait_for_condition child_context",
+    "docs/sizes-and-cost.md": "wait wait_for_condition invoke child_context",
     "docs/updates.md": "yaml",  # of .cookiecutter.yaml
 }
 PAGES = sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*.md"))
@@ -179,6 +229,16 @@ def said(project: Project, page: str) -> str:
 def stack(answers: dict[str, str]) -> str:
     """The name of the stack that the pages speak of."""
     return answers["project_slug"] + ("-acme" if answers["tenancy"] == "silo" else "")
+
+
+def values(answers: dict[str, str]) -> dict[str, str]:
+    """The answers, and what the pages make of them."""
+    slug, silo = answers["project_slug"], answers["tenancy"] == "silo"
+    return answers | {
+        "stack": stack(answers),
+        "stacks": f"the stacks `{slug}-*`" if silo else f"the stack `{slug}`",
+        "section": "acme" if silo else "default",
+    }
 
 
 def is_said(when: str, answers: dict[str, str]) -> bool:
@@ -198,10 +258,10 @@ def test_a_sentence_is_there_for_its_answer_only(rendering: Project) -> None:
 
 
 def test_the_figures_are_those_of_the_answers(rendering: Project) -> None:
-    values = rendering.answers | {"stack": stack(rendering.answers)}
     for page, figures in FIGURES.items():
         for figure in figures:
-            assert figure.format_map(values) in said(rendering, page), page
+            filled = figure.format_map(values(rendering.answers))
+            assert filled in said(rendering, page), f"{page}: no {filled!r}"
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -229,9 +289,12 @@ def test_the_parameters_are_documented(rendering: Project) -> None:
     section = rendering.read("docs/operate.md").split("## Parameters")[1].split("\n## ")[0]
     documented = {}
     for row in re.findall(r"^\| (`.*)\|$", section, re.M):
-        parameters, values, *_ = row.split("|")
-        defaults = [value.strip(" `") for value in values.split(",")]
-        documented |= dict(zip(re.findall(r"`(\w+)`", parameters), defaults, strict=True))
+        names, cell, *_ = row.split("|")
+        parameters = re.findall(r"`(\w+)`", names)
+        defaults = [value.strip(" `") for value in cell.split(",")]
+        if len(defaults) == 1:  # of all in the row
+            defaults *= len(parameters)
+        documented |= dict(zip(parameters, defaults, strict=True))
 
     assert documented == {
         name: str(spec["Default"]) for name, spec in deployed.items() if "Default" in spec
@@ -250,7 +313,6 @@ def test_the_output_is_that_of_the_answers(rendering: Project) -> None:
     assert [result["name"] for result in output["parallelResults"]] == checks
     assert len(checks) == output["metrics"]["checksRun"]
     assert len(checks) == int(rendering.answers["parallel_branch_count"])
-    assert ("usageRecorded" in output) == is_given("invoke", rendering.answers)
     assert ("announced" in output) == is_given("child_context", rendering.answers)
     assert ("resultsRef" in output["mapResults"]) == is_given("fan_out=yes", rendering.answers)
 
@@ -263,11 +325,12 @@ def test_the_picture_shows_the_way_of_an_execution(rendering: Project) -> None:
         nodes = [re.findall(r"^\s*(\w+)", part)[0] for part in line.split("-->")]
         edges += itertools.pairwise(nodes)
     steps = {"cool": "wait", "ready": "wait_for_condition"}
-    after = {"meter": "invoke", "announce": "child_context"}
+    meter = ["meter"] if is_given("invoke", answers) else []
+    announce = ["announce"] if is_given("child_context", answers) else []
     way = ["prepare", "approval", *(step for step in steps if is_given(steps[step], answers))]
-    end = ["aggregate", *(step for step in after if is_given(after[step], answers)), "result"]
     expected = {
-        *itertools.pairwise([*way, "checks", "items", *end]),
+        *itertools.pairwise([*way, "checks", "items", *meter, "aggregate"]),
+        *itertools.pairwise(["aggregate", *announce, "result"]),
         ("approval", "aggregate"),
     }
     if answers["fan_out"] == "yes":
@@ -299,13 +362,17 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
     checks = int(rendering.answers["parallel_branch_count"])
     added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
     fixed = 8 + checks + sum(each for _, each, _ in added)
+    metered = int(is_given("invoke", rendering.answers))  # the meter's request and its record
     text = rendering.read("docs/sizes-and-cost.md")
     of_an_operation = prices["million_operations"] / 1000  # of 1,000 executions
     counted = {
         "durable operations": (fixed + 100, "million_operations"),
-        "lambda requests": (4 + sum(each for _, _, each in added), "million_lambda_requests"),
+        "lambda requests": (
+            4 + sum(each for _, _, each in added) + metered,
+            "million_lambda_requests",
+        ),
         "read units": (3, "million_read_units"),
-        "write units": (14, "million_write_units"),
+        "write units": (16 + metered, "million_write_units"),
         "messages": (1, "million_messages"),
     }
     lines = dict(re.findall(r"^  (\d+ [a-z ]+?) +([\d.]+)$", text, re.M))
@@ -324,11 +391,11 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
     ]
     total = float(re.findall(r"1,000 executions cost about ([\d.]+) dollars", text)[0])
     assert abs(total - sum(map(float, lines.values()))) < 0.02  # and the bytes
-    assert f"| {fixed}, and one for each item:" in text
+    assert f"| {fixed}, plus one step for each item, named after it |" in text
 
 
 def test_the_owners_files_are_listed(rendering: Project) -> None:
-    section = rendering.read("README.md").split("## Two rooms")[1].split("src/chassis/")[0]
+    section = rendering.read("README.md").split("## Where things are")[1].split("src/chassis/")[0]
     files = [name.removeprefix("src/workflow/") for name in rendering.files()]
     ours = {name for name in files if re.fullmatch(r"\w+\.(py|toml)", name)}
     in_room = {

@@ -16,33 +16,49 @@ from variants import QUESTIONS, VARIANTS, public_questions
 
 import durable_workflow_answers as rules
 
-# What template.yaml has for an answer only: parameters, resources, outputs, variables, statements.
+# What template.yaml has for an answer only: parameters, resources, outputs, variables, and
+# statements, each in its resource.
 NAMES = {
     "wait": {"CoolDownSeconds", "COOL_DOWN"},
     "wait_for_condition": {"ReadyUrl", "READY_URL"},
-    "invoke": {"MeterFunction", "MeterRole", "METER_FUNCTION_ARN", "RecordUsage"},
-    "child_context": {"OPERATOR_TOPIC_ARN", "TellOperators"},
+    "invoke": {"MeterFunction", "MeterRole", "METER_FUNCTION_ARN", "WorkflowRole/RecordUsage"},
+    "child_context": {"OPERATOR_TOPIC_ARN", "WorkflowRole/TellOperators"},
     "fan_out=yes": {
         *("ChunkSize", "FanOutWidth", "ObjectRetentionDays", "CHUNK_SIZE", "FAN_OUT_WIDTH"),
         *("ObjectBucket", "ObjectBucketPolicy", "ObjectBucketName", "BUCKET"),
-        *("ProcessChunks", "OwnObjects", "EncryptedTransportOnly"),
+        *("WorkflowRole/ProcessChunks", "TenantRole/OwnObjects"),
+        "ObjectBucketPolicy/EncryptedTransportOnly",
     },
     "customer_managed_key=yes": {
-        *("ExecutionKey", "Administration", "LambdaEncryptsExecutions"),
-        *("ReadOwnExecutions", "EncryptAnswers"),
+        *("DataKey", "DataKey/Administration", "DataKey/LambdaEncryptsExecutions"),
+        *("DataKey/CloudWatchEncryptsLogs", "DataKey/AlarmsTellOperators"),
+        "DataKey/EventBridgeKeepsUndeliveredEvents",
+        *("WorkflowRole/ReadOwnExecutions", "WorkflowRole/EncryptMessages"),
+        *("ReconcilerRole/DecryptRows", "TenantRole/DecryptRows", "TenantApproverRole/DecryptRows"),
+        *("ReconcilerRole/EncryptFailedEvents", "TenantApproverRole/EncryptAnswers"),
+        *("WriteLogs/EncryptLogs", "ReadEnvironment", "ReadEnvironment/ReadEnvironment"),
     },
-    "fan_out=yes customer_managed_key=yes": {"EncryptObjects"},
+    "fan_out=yes customer_managed_key=yes": {"TenantRole/EncryptObjects"},
     "tenancy=silo": {"TenantId"},
 }
-# Who may do it, and with what.
-STATEMENTS = {
-    "RecordUsage": ("WorkflowRole", ["lambda:InvokeFunction"], "-meter-"),
-    "TellOperators": ("WorkflowRole", ["sns:Publish"], "OperatorTopic"),
-    "ProcessChunks": ("WorkflowRole", ["lambda:InvokeFunction"], "-workflow-"),
-    "ReadOwnExecutions": ("WorkflowRole", ["kms:Decrypt"], "ExecutionKey"),
-    "OwnObjects": ("TenantRole", ["s3:GetObject", "s3:PutObject"], "ObjectBucket"),
-    "EncryptObjects": ("TenantRole", ["kms:Decrypt", "kms:GenerateDataKey"], "ExecutionKey"),
-    "EncryptAnswers": ("TenantApproverRole", ["kms:Decrypt"], "ExecutionKey"),
+DECRYPT = ["kms:Decrypt"]
+ENCRYPT = [*DECRYPT, "kms:GenerateDataKey"]
+# What they allow, with what, and through which services.
+STATEMENTS: dict[str, tuple[list[str], str, set[str]]] = {
+    "WorkflowRole/RecordUsage": (["lambda:InvokeFunction"], "-meter-", set()),
+    "WorkflowRole/TellOperators": (["sns:Publish"], "OperatorTopic", set()),
+    "WorkflowRole/ProcessChunks": (["lambda:InvokeFunction"], "-workflow-", set()),
+    "TenantRole/OwnObjects": (["s3:GetObject", "s3:PutObject"], "ObjectBucket", set()),
+    "WorkflowRole/ReadOwnExecutions": (DECRYPT, "DataKey", {"lambda"}),
+    "WorkflowRole/EncryptMessages": (ENCRYPT, "DataKey", {"sns", "sqs"}),
+    "ReconcilerRole/EncryptFailedEvents": (ENCRYPT, "DataKey", {"sqs"}),
+    "ReconcilerRole/DecryptRows": (DECRYPT, "DataKey", {"dynamodb"}),
+    "TenantRole/DecryptRows": (DECRYPT, "DataKey", {"dynamodb"}),
+    "TenantRole/EncryptObjects": (ENCRYPT, "DataKey", {"s3"}),
+    "TenantApproverRole/DecryptRows": (DECRYPT, "DataKey", {"dynamodb"}),
+    "TenantApproverRole/EncryptAnswers": (DECRYPT, "DataKey", {"lambda"}),
+    "WriteLogs/EncryptLogs": (ENCRYPT, "DataKey", {"logs"}),
+    "ReadEnvironment/ReadEnvironment": (DECRYPT, "DataKey", {"lambda"}),
 }
 # A variable of the workflow's function, and the parameter or the resource that it has.
 VARIABLES = {
@@ -56,8 +72,10 @@ VARIABLES = {
 }
 # The limits of a tier: items without the fan-out, items with it, and chunks at the same time.
 TIERS = {"free": (50, 5_000, 1), "standard": (500, 100_000, 5), "premium": (900, 1_000_000, 20)}
-# Seconds of an invocation at most, and MB of memory.
-INVOCATION = {"yes": (900, 1769), "no": (300, 512)}
+# MB, with the fan-out and without.
+MEMORY = {"yes": 1769, "no": 512}
+# What keeps something, and has a key.
+STORES = re.compile("AWS::(DynamoDB::Table|S3::Bucket|Logs::LogGroup|SNS::Topic|SQS::Queue)")
 
 
 class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
@@ -119,9 +137,12 @@ def variables(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def statements(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The statements of all policies by their ids."""
+    """The statements of all policies by their ids, each in its resource."""
     return {
-        each["Sid"]: each for each in walk(template) if isinstance(each, dict) and "Sid" in each
+        f"{name}/{each['Sid']}": each
+        for name, resource in template["Resources"].items()
+        for each in walk(resource)
+        if isinstance(each, dict) and "Sid" in each
     }
 
 
@@ -141,12 +162,13 @@ def test_what_an_answer_adds(template: dict[str, Any], rendering: Project, rende
 
 def test_what_it_adds_is_for_the_right_one(template: dict[str, Any]) -> None:
     found = statements(template)
-    for sid in STATEMENTS.keys() & found.keys():
-        role, actions, resource = STATEMENTS[sid]
-        assert found[sid] in list(walk(template["Resources"][role])), sid
-        assert found[sid]["Effect"] == "Allow"
-        assert [*found[sid]["Action"]] == actions or [found[sid]["Action"]] == actions
-        assert resource in json.dumps(found[sid]["Resource"])
+    for where in STATEMENTS.keys() & found.keys():
+        actions, resource, services = STATEMENTS[where]
+        assert found[where]["Effect"] == "Allow"
+        assert [*found[where]["Action"]] == actions or [found[where]["Action"]] == actions, where
+        assert resource in json.dumps(found[where]["Resource"])
+        via = json.dumps(found[where].get("Condition", {}).get("StringEquals", {}))
+        assert {*re.findall(r'"([a-z0-9]+)\.\$\{AWS::Region\}\.amazonaws\.com"', via)} == services
     own = variables(functions(template)["WorkflowFunction"])
     for variable in VARIABLES.keys() & names(template):
         assert own[variable] == VARIABLES[variable]
@@ -168,9 +190,8 @@ def test_the_functions_are_those_of_the_answers(
     tenant = {"Ref": "TenantId"} if answers["tenancy"] == "silo" else ""
     assert shared["TENANT_ID"] == tenant
     workflow = functions(template)["WorkflowFunction"]
-    timeout, memory = INVOCATION[answers["fan_out"]]
-    assert workflow["Timeout"] in {timeout, 900}
-    assert template["Parameters"]["MemorySize"]["Default"] == memory
+    assert workflow["Timeout"] == {"Ref": "InvocationTimeoutSeconds"}
+    assert template["Parameters"]["MemorySize"]["Default"] == MEMORY[answers["fan_out"]]
     starter = variables(functions(template)["StarterFunction"])
     assert ("ITEMS_PER_CHECKPOINT" in starter) == (answers["fan_out"] == "no")
     assert ("NESTING" in starter) == (answers["fan_out"] == "no")
@@ -222,6 +243,7 @@ def test_every_parameter_is_used_and_those_of_the_workflow_publish_a_version(
 ) -> None:
     workflow = dict(functions(template)["WorkflowFunction"])
     description = workflow.pop("VersionDescription")["Fn::Sub"]
+    del workflow["ReservedConcurrentExecutions"]  # of the function, and of no version
     for name in template["Parameters"]:
         ref, sub = json.dumps({"Ref": name}), f"${{{name}}}"
         everything = json.dumps([template["Resources"], template["Globals"]])
@@ -230,18 +252,34 @@ def test_every_parameter_is_used_and_those_of_the_workflow_publish_a_version(
         assert (sub in description) == (ref in of_workflow or sub in of_workflow), name
 
 
-def test_the_key_encrypts_what_it_is_for(template: dict[str, Any], rendering: Project) -> None:
+def test_the_key_encrypts_everything(template: dict[str, Any], rendering: Project) -> None:
+    """All that keeps something; without the key, the one topic that SNS has a key for."""
     with_key = is_given("customer_managed_key=yes", rendering.answers)
-    arn = {"Fn::GetAtt": ["ExecutionKey", "Arn"]}
+    arn = {"Fn::GetAtt": ["DataKey", "Arn"]}
+    keys = {
+        name: [
+            value
+            for each in walk(resource)
+            if isinstance(each, dict)
+            for key, value in each.items()
+            if re.fullmatch(r"kms.*key.*", key, re.I)
+        ]
+        for name, resource in {**template["Resources"], "Globals": template["Globals"]}.items()
+    }
+    stores = {
+        name for name, each in template["Resources"].items() if STORES.fullmatch(each["Type"])
+    }
+    encrypted = {name: [arn] for name in stores | {"Globals", "WorkflowFunction"}}
+    expected = encrypted if with_key else {"ApprovalTopic": ["alias/aws/sns"]}
+    assert {name: found for name, found in keys.items() if found} == expected
     durable = functions(template)["WorkflowFunction"]["DurableConfig"]
     assert durable.get("KMSKeyArn") == (arn if with_key else None)
-    assert ("kms" in json.dumps(template).lower()) == with_key
+    assert ("kms:" in json.dumps(template)) == with_key
     if rendering.answers["fan_out"] == "yes":
         bucket = template["Resources"]["ObjectBucket"]["Properties"]
         (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
-        aws = {"SSEAlgorithm": "AES256"}
-        own = {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": arn}
-        assert rule["ServerSideEncryptionByDefault"] == (own if with_key else aws)
+        algorithm = rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"]
+        assert algorithm == ("aws:kms" if with_key else "AES256")
         assert rule.get("BucketKeyEnabled", False) == with_key
 
 
@@ -254,11 +292,16 @@ def test_every_function_writes_logs_acts_for_tenants_and_is_built(
         if resource["Type"] == "AWS::IAM::Policy"
     }
     acting = policies["ActForTenants"]
+    with_key = is_given("customer_managed_key=yes", rendering.answers)
+    environments = json.dumps(template["Resources"].get("ReadEnvironment"))
     for name, function in functions(template).items():
         role, _ = function["Role"]["Fn::GetAtt"]
         assert role in template["Resources"], name
         assert role in policies["WriteLogs"], name
         assert role in [*acting, *policies["AnswerForTenants"]], name
+        if with_key and name != "WorkflowFunction":  # that reads its own with its executions
+            assert role in policies["ReadEnvironment"], name
+            assert function["FunctionName"]["Fn::Sub"] in environments, name
     trust = template["Resources"]["TenantRole"]["Properties"]["AssumeRolePolicyDocument"]
     (statement,) = trust["Statement"]
     assert [arn["Fn::GetAtt"][0] for arn in statement["Principal"]["AWS"]] == acting

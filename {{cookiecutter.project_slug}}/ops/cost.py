@@ -199,7 +199,11 @@ class _Counting(WatchedClient):
         self._usage = usage
         self._execution_arn = execution_arn
         if execution_arn not in usage.executions:
+            #% if cookiecutter.fan_out == "yes"
             usage.counts["chunk" if usage.executions else "execution"] += 1
+            #% else
+            usage.counts["execution"] += 1
+            #% endif
         usage.executions.add(execution_arn)
         usage.counts["invocation"] += 1
 

@@ -46,9 +46,12 @@ OF_TYPE = {
         "ListAttachedRolePolicies ListRolePolicies ListRoleTags PutRolePermissionsBoundary "
         "PutRolePolicy TagRole UntagRole UpdateAssumeRolePolicy UpdateRole UpdateRoleDescription"
     ),
+    # With what Lambda, DynamoDB and CloudWatch Logs do for whoever gives it to a resource
+    # (docs/operate.md).
     "AWS::KMS::Key": (
-        "kms: CreateKey DescribeKey EnableKeyRotation GetKeyPolicy GetKeyRotationStatus "
-        "ListResourceTags PutKeyPolicy TagResource UntagResource UpdateKeyDescription"
+        "kms: CreateGrant CreateKey Decrypt DescribeKey EnableKeyRotation Encrypt GenerateDataKey* "
+        "GetKeyPolicy GetKeyRotationStatus ListResourceTags PutKeyPolicy ReEncrypt* TagResource "
+        "UntagResource UpdateKeyDescription"
     ),
     "AWS::Lambda::Alias": (
         "lambda: CreateAlias DeleteAlias GetAlias GetProvisionedConcurrencyConfig UpdateAlias"
@@ -161,12 +164,22 @@ def test_cloudformation_may_make_every_resource_of_the_stack_and_no_other() -> N
 
 def test_cloudformation_may_touch_what_has_the_name_of_the_stack() -> None:
     every = statements("StackRole")
-    for sid in every.keys() - {"Anything", "Key", "Code", "Logs"}:
+    for sid in every.keys() - {"Anything", "Key", "UseOfKey", "Code", "Logs", "LostEvents"}:
         (resource,) = (each["Fn::Sub"] for each in listed(every[sid]["Resource"]))
         assert resource.endswith((f":{SLUG}-*", f"/{SLUG}-*")), resource
     logs = [each["Fn::Sub"].partition(":log-group:")[2] for each in every["Logs"]["Resource"]]
     assert logs == [f"/aws/lambda/{STACK}", f"/aws/lambda/{STACK}:*"]
     assert every["Code"]["Resource"]["Fn::Sub"].endswith(f"-samclisourcebucket-*/{STACK}/*")
+    # The other queue is retained.
+    assert every["LostEvents"]["Action"] == "sqs:DeleteQueue"
+    assert every["LostEvents"]["Resource"]["Fn::Sub"].endswith(f":{SLUG}-*LostStatusEvents-*")
+    assert "sqs:DeleteQueue" not in every["Queues"]["Action"]
+    #% if cookiecutter.customer_managed_key == "yes"
+    via = every["UseOfKey"]["Condition"]["StringEquals"]["kms:ViaService"]
+    assert [each["Fn::Sub"].split(".")[0] for each in via] == ["dynamodb", "lambda", "logs"]
+    only_theirs = {"kms:Decrypt", "kms:Encrypt", "kms:CreateGrant"}
+    assert only_theirs <= {*every["UseOfKey"]["Action"]} - {*every["Key"]["Action"]}
+    #% endif
     assert all(fnmatch(section["stack_name"], STACK) for section in sections().values())
 
 

@@ -1,4 +1,4 @@
-"""What is typed after a verb of make reaches the program as it was typed, and is never run."""
+"""What the verbs of make run, with what was typed: as it was typed, and it is never run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.__main__ import VERBS
 from ops.local import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="there is no make")
@@ -19,8 +20,70 @@ OURS = {"PATH", "PWD", "CURDIR", *re.findall(r"^([A-Z_]+) [:?]?=", MAKEFILE, re.
 # What a recipe refers to, what only a program reads, and what nobody reads.
 VALUES = sorted({*re.findall(r"\$[({]?([A-Z_]+)", MAKEFILE), "LOCAL_PORT", "BRANCHES"} - OURS)
 CODE = "a  b$(shell touch ran)$$(touch ran)`touch ran`\";touch ran;'touch ran' \\ # %\ntouch ran"
-RECORD = '#!/bin/sh\nprintf "%s\\0" "$0" "$@" "" >>"$CALLS"\nexec make --silent --file other.mk\n'
+RECORD = """\
+#!/bin/sh
+printf "%s\\0" ${LOCAL:+LOCAL=$LOCAL} "$0" "$@" "" >>"$CALLS"
+exec make --silent --file other.mk
+"""
 PROGRAMS = ("sam", "uv", ".venv/bin/python", ".venv/bin/ruff", ".venv/bin/mypy")
+OPS = [".venv/bin/python", "-m", "ops"]
+ORDER = "--event=events/order.json"
+# What is typed, and the calls of programs.
+CALLS = {
+    "run": [[*OPS, "run", ORDER, "--tenant=", "--answer=ask"]],
+    "run ANSWER=reject TENANT=acme EVENT=e.json": [
+        [*OPS, "run", "--event=e.json", "--tenant=acme", "--answer=reject"]
+    ],
+    "cost": [[*OPS, "cost", ORDER, "--items=100"]],
+    "cost ITEMS=7 NESTING=NESTED ITEMS_PER_CHECKPOINT=3": [
+        [*OPS, "cost", ORDER, "--items=7", "--nesting=NESTED", "--items-per-checkpoint=3"]
+    ],
+    # The tests of a stack run one after the other.
+    "test": [[".venv/bin/python", "-m", "pytest", "-n", "auto"]],
+    "test STACK_NAME=x": [[".venv/bin/python", "-m", "pytest", "-n", "0"]],
+    "lint": [
+        [".venv/bin/ruff", "check", "."],
+        [".venv/bin/ruff", "format", "--check", "."],
+        [".venv/bin/mypy"],
+    ],
+    "format": [[".venv/bin/ruff", "format", "."], [".venv/bin/ruff", "check", "--fix", "."]],
+    "validate": [["sam", "validate"]],
+    "build": [["sam", "build"]],
+    "start TENANT=acme": [[*OPS, "start", "--tenant=acme", ORDER]],
+    "list": [[*OPS, "list", "--tenant=", "--since="]],
+    "list STATE=FAILED TENANT=acme SINCE=2h LIMIT=5": [
+        [*OPS, "list", "--state=FAILED", "--tenant=acme", "--since=2h", "--limit=5"]
+    ],
+    "show EXECUTION=arn": [[*OPS, "show", "arn", "--html="]],
+    "show EXECUTION=arn HTML=a.html": [[*OPS, "show", "arn", "--html=a.html"]],
+    "watch EXECUTION=arn": [[*OPS, "watch", "arn"]],
+    "stop EXECUTION=arn": [[*OPS, "stop", "arn"]],
+    "stop EXECUTION=arn YES=1 REASON=x": [[*OPS, "stop", "arn", "--reason=x", "--yes"]],
+    "delete": [[*OPS, "delete", "--sam=sam"]],
+    "delete YES=1": [[*OPS, "delete", "--sam=sam", "--yes"]],
+    **{
+        f"{verb} TENANT=acme TOKEN=t BY=ada COMMENT=$(id)": [
+            [*OPS, verb, "--tenant=acme", "--token=t", "--by=ada", "--comment=$(id)"]
+        ]
+        for verb in ("approve", "reject", "heartbeat")
+    },
+    **{
+        f"tenant-{verb} TENANT=acme TIER=free LIMITS=map_concurrency=5": [
+            [*OPS, "tenant", verb, "acme", "--tier=free", "--limits=map_concurrency=5"]
+        ]
+        for verb in ("add", "show", "set", "suspend", "resume", "remove", "list")
+    },
+    "local-up": [[*OPS, "local", "up", "--ministack=.ministack/bin/ministack"]],
+    "local-serve": [[*OPS, "local", "serve", "--ministack=.ministack/bin/ministack"]],
+    "local-deploy PARAMETERS=A=1": [
+        ["sam", "build"],
+        [*OPS, "local", "deploy", "--sam=sam", "--parameters=A=1"],
+    ],
+    "local-start": [["LOCAL=1", *OPS, "start", "--wait", "--tenant=acme", ORDER]],
+    "local-approve": [["LOCAL=1", *OPS, "approve", "--by=", "--comment="]],
+    "local-reject BY=ada COMMENT=no": [["LOCAL=1", *OPS, "reject", "--by=ada", "--comment=no"]],
+    "local-down": [[*OPS, "local", "down"]],
+}
 
 
 @pytest.fixture
@@ -105,7 +168,22 @@ def test_a_release_takes_what_was_built_and_builds_nothing(project: Path) -> Non
     assert [call[1] for call in make(project, "deploy")] == ["build", "deploy"]
 
 
-def test_the_tests_of_a_stack_run_one_after_the_other(project: Path) -> None:
-    for stack, workers in (("", "auto"), ("orders", "0")):
-        ((_, *arguments),) = make(project, "test", STACK_NAME=stack)
-        assert arguments == ["-m", "pytest", "-n", workers]
+def test_a_verb_runs_what_it_says(project: Path) -> None:
+    found = str(project / "sam")
+    ran = {
+        line: [
+            ["sam" if word == found else word for word in call]
+            for call in make(project, *line.split(), "SAM=sam")
+        ]
+        for line in CALLS
+    }
+
+    assert ran == CALLS
+
+
+def test_the_verbs_of_ops_that_everybody_types_are_verbs_of_make() -> None:
+    calls = [call for calls in CALLS.values() for call in calls if "ops" in call]
+
+    assert set(VERBS) - {call[call.index("ops") + 1] for call in calls} == {
+        *("pause", "resume", "export")
+    }

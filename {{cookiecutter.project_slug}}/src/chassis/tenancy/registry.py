@@ -327,7 +327,7 @@ class TablePartition:
     #% endif
     #% if cookiecutter.__invoke
     def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
-        """Record what an execution or a chunk has used; by time, to be queried for a month."""
+        """Record what an execution{% if cookiecutter.fan_out == "yes" %} or a chunk{% endif %} has used; by time, to be queried for a month."""
         self._client.put_item(
             TableName=self._table,
             Item={
