@@ -19,8 +19,8 @@ from ops.operations import History, Operation, Span, counted, duration, read_his
 WIDTH, LEFT, RIGHT, TOP, ROW = 1000, 270, 110, 46, 24
 """Of the picture, the names, the durations, the axis and a row, in pixels."""
 
-BAR, FOLD, BUCKETS = 2, 44, 120
-"""The least width of a bar, the width of a fold in pixels, and the steps of the curve."""
+BAR, FOLD, COLUMNS = 2, 44, 120
+"""The least width of a bar, the width of a fold in pixels, and the columns of a curve."""
 
 MOST_TEXT = 2000
 """Characters of an error or a result in the page."""
@@ -250,12 +250,12 @@ def _hidden(operations: list[Operation], scale: _Scale, depth: int) -> Iterator[
     said = counted(operations)
     yield f"<title>{len(operations):,} more: {said}</title>"
     yield _label(f"{len(operations):,} more", said, depth)
-    step = (WIDTH - LEFT - RIGHT) / BUCKETS
-    changes = [0] * (BUCKETS + 1)
+    step = (WIDTH - LEFT - RIGHT) / COLUMNS
+    changes = [0] * (COLUMNS + 1)
     for span in (span for o in operations for span in o.spans if span.runs):
-        first = min(int((scale(span.start) - LEFT) / step), BUCKETS - 1)
+        first = min(int((scale(span.start) - LEFT) / step), COLUMNS - 1)
         changes[first] += 1
-        changes[min(int((scale(span.end) - LEFT) / step), BUCKETS - 1) + 1] -= 1
+        changes[min(int((scale(span.end) - LEFT) / step), COLUMNS - 1) + 1] -= 1
     running = list(accumulate(changes))
     most = max(*running, 1)
     curve = "".join(f"V{20 - 16 * number / most:.1f}h{step:.1f}" for number in running[:-1])
