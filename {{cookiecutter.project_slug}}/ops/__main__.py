@@ -230,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(stack.report(run))
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         return 130
 
 

@@ -182,12 +182,12 @@ def read_history(
         if kind != "Execution":
             identifier = event["Id"]
             if identifier not in known:
-                name = event.get("Name") or identifier[:8]
+                name = printable(event.get("Name") or identifier[:8])
                 known[identifier] = Operation(name, event.get("SubType") or kind, when)
                 known.get(event.get("ParentId", ""), root).children.append(known[identifier])
             operation = known[identifier]
         elif change == "Started":
-            operation.name = event.get("Name") or ""
+            operation.name = printable(event.get("Name") or "")
         details = event.get(f"{what}Details", {})
         _apply(operation, kind, change, when, details)
         if payloads:
@@ -229,7 +229,7 @@ def _apply(
     error = (details.get("Error") or {}).get("Payload") or {}
     if error:
         said = [str(error[name]) for name in ("ErrorType", "ErrorMessage") if error.get(name)]
-        operation.error = ": ".join(said)
+        operation.error = printable(": ".join(said))
     if (details.get("RetryDetails") or {}).get("NextAttemptDelaySeconds"):
         operation.status = "WAITING"
         return
@@ -241,6 +241,15 @@ def counted(operations: list[Operation]) -> str:
     """How many there are of each status."""
     counts = Counter(operation.status.lower() for operation in operations)
     return ", ".join(f"{number:,} {status}" for status, number in counts.most_common())
+
+
+def printable(text: str) -> str:
+    """Text that moves no cursor and fits into XML; what an item makes an error say may do neither.
+
+    >>> printable(f"a{chr(27)}[2Jb{chr(0xD800)} ü")
+    'a�[2Jb� ü'
+    """
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else "\ufffd" for sign in text)
 
 
 def duration(seconds: float) -> str:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from pathlib import Path
+from shutil import get_terminal_size
 
 from chassis.tenancy.guard import tenant_of_name
 from chassis.wire import JsonObject
@@ -82,17 +83,16 @@ def show(options: argparse.Namespace) -> int:
     """Print how an execution is, its operations, and its result or error; perhaps draw it."""
     execution = executions.status_of(options.execution)
     events = list(executions.history(options.execution, payloads=True))
-    drawings = ((options.svg, timeline.timeline), (options.html, timeline.page))
-    for path, draw in ((path, draw) for path, draw in drawings if path):
-        name, now = execution["DurableExecutionName"], datetime.now(UTC)
-        drawn = draw(events, name=name, now=now, payloads=options.payloads)
-        Path(path).write_text(drawn, encoding="utf-8")
-        print(f"drawn: {path}", file=sys.stderr)
-    history = read_history(events, now=datetime.now(UTC), payloads=options.payloads)
+    name, now = execution["DurableExecutionName"], datetime.now(UTC)
+    for path, draw in ((options.svg, timeline.timeline), (options.html, timeline.page)):
+        if path:
+            write(Path(path), draw(events, name=name, now=now, payloads=options.payloads))
+            print(f"drawn: {path}", file=sys.stderr)
+    history = read_history(events, now=now, payloads=options.payloads)
     if options.json:
         execution["operations"] = [asdict(operation) for operation in history.root.children]
     else:
-        print(f"{execution['DurableExecutionName']} is {execution['Status']}")
+        print(f"{name} is {execution['Status']}")
         print("\n".join([*history.summary(), *tree(history.root, history)]))
     executions.report(execution, as_json=options.json)
     return 0
@@ -123,6 +123,7 @@ def watch(options: argparse.Namespace) -> int:
         items = items or count_items(events)
         lines = list(read_history(events, now=datetime.now(UTC)).summary(items))
         if sys.stdout.isatty() and not options.json:
+            lines = [line[: get_terminal_size().columns - 1] for line in lines]
             print(f"\x1b[{len(said)}A\x1b[J" * bool(said) + "\n".join(lines), flush=True)
         elif lines[1:] != said[1:]:  # the first has the time
             print(json.dumps(lines) if options.json else " ".join(lines), flush=True)
@@ -181,11 +182,23 @@ def export(options: argparse.Namespace) -> int:
         return 1
     events = executions.history(options.execution, payloads=options.payloads)
     lines = [json.dumps(masked(event), default=executions.to_json) + "\n" for event in events]
-    path.touch(mode=0o600)
-    path.write_text("".join(lines), encoding="utf-8")
+    write(path, "".join(lines))
     written = {"file": str(path), "events": len(lines)}
     print(json.dumps(written) if options.json else f"{len(lines):,} events in {path}")
     return 0
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, if it was not there.
+
+    Raises:
+        StackError: it cannot be written.
+    """
+    try:
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise stack.StackError(f"cannot write {path}: {error}") from error
 
 
 def masked(event: JsonObject) -> JsonObject:

@@ -6,7 +6,6 @@ bar, a wait is a line. Where nothing ran for long the time is folded, and the fo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from html import escape
@@ -14,7 +13,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from chassis.wire import JsonObject
-from ops.operations import History, Operation, Span, counted, duration, read_history
+from ops.operations import History, Operation, Span, counted, duration, printable, read_history
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 1000, 270, 110, 46, 24
 """Of the picture, the names, the durations, the axis and a row, in pixels."""
@@ -27,8 +26,6 @@ MOST_TEXT = 2000
 
 LONG = 5
 """A stretch in which nothing ran is folded if this many of it are more than all that ran."""
-
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 STYLE = """\
 svg{font:12px system-ui,sans-serif}.bg{fill:#fff}.band{fill:#64748b12}text{fill:#0f172a}
@@ -313,4 +310,4 @@ def _cut(text: str, most: int) -> str:
 
 def _text(text: str) -> str:
     """Text as XML takes it, whatever is in it."""
-    return escape(_NOT_XML.sub("\ufffd", text))
+    return escape(printable(text))

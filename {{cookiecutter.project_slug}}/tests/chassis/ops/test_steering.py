@@ -340,6 +340,9 @@ def test_export_on_the_emulator(
     assert path.read_text(encoding="utf-8") == text
     assert main(["export", execution.arn, str(path), "--payloads", "--yes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["file"] == str(path)
+    assert main(["export", execution.arn, str(path / "x")]) == 1
+    assert main(["show", execution.arn, "--svg", str(path / "x")]) == 1
+    assert capsys.readouterr().err.count(f"cannot write {path / 'x'}: ") == 2
     assert "secret" in path.read_text(encoding="utf-8")
     assert execution.question.callback_id not in path.read_text(encoding="utf-8")
 

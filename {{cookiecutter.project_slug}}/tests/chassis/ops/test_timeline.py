@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from doctest import testmod
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -12,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from chassis import JsonObject, TransientError
-from ops import timeline
+from ops import operations, timeline
 from ops.operations import SCREEN, read_history
 from ops.timeline import LEFT, RIGHT, ROW, TOP, WIDTH
 from tests.chassis.conftest import Failing
@@ -298,6 +299,8 @@ def test_no_name_is_markup() -> None:
     page = timeline.page(events, name=STRANGE, payloads=True)
 
     said = STRANGE.translate(dict.fromkeys(map(ord, "\x00\x1b\ud800\uffff"), "\ufffd"))
+    operation = read_history(events).root.children[0]  # as it comes to a terminal, too
+    assert (operation.name, operation.error) == (said, f"{said}: {said}")
     (row,) = (title for title in map(picture.title, picture.rows) if "FAILED" in title)
     assert said in row
     assert said in (picture.root.findtext(f"{SVG}title") or "")
@@ -327,11 +330,17 @@ def test_a_page_needs_nothing_beside_itself(start: Start) -> None:
     assert not re.search(r"url\(|@import", page)
     assert {"acme_1", "item-2", ": chassis.model.ItemError: empty"} <= set(reader.words)
     rows = [found for tag, found in reader.found if tag == "tr"]
-    operations = list(read_history(events).root.everything())
-    assert len(rows) == len(operations)  # the heading instead of the execution
+    inside = list(read_history(events).root.everything())
+    assert len(rows) == len(inside)  # the heading instead of the execution
     assert sum("class" in row for row in rows) == 1
     assert '"size"' not in "".join(reader.words)
     assert '"size"' in "".join(Reader(timeline.page(events, payloads=True)).words)
+
+
+def test_the_examples_of_durations_and_names() -> None:
+    result = testmod(operations)
+
+    assert (result.failed, result.attempted) == (0, 2)
 
 
 def test_rows_do_not_overlap() -> None:
