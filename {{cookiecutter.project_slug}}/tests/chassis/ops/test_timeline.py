@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from doctest import testmod
 from html.parser import HTMLParser
 from typing import Any
 from xml.etree import ElementTree
@@ -338,7 +338,7 @@ def test_a_page_needs_nothing_beside_itself(start: Start) -> None:
 
 
 def test_the_examples_of_durations_and_names() -> None:
-    result = testmod(operations)
+    result = doctest.testmod(operations)
 
     assert (result.failed, result.attempted) == (0, 2)
 
