@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import shutil
 import tomllib
+from pathlib import Path
 
 import pytest
-from conftest import Project
+from conftest import Bake, Project
+from recipes import CHANGES, follow
 from test_stack import is_given, read_template
-from variants import TEMPLATE
+from variants import FAR, TEMPLATE
 
 # What is said on a page, and when: for an answer, for all of several, for one or another, for none.
 SENTENCES = {
@@ -405,6 +408,15 @@ def test_the_owners_files_are_listed(rendering: Project) -> None:
     }
 
     assert set(re.findall(r"\w+\.(?:py|toml)", section)) == (ours & in_room) - {"__init__.py"}
+
+
+@pytest.mark.parametrize("answers", FAR, ids=lambda answers: answers["project_slug"])
+def test_the_recipes_fit(rendered: Bake, tmp_path: Path, answers: dict[str, str]) -> None:
+    """Every line that one changes, or goes by, is there; test_recipes.py says what comes of it."""
+    for number, change in enumerate(CHANGES):
+        project = tmp_path / str(number)
+        shutil.copytree(rendered(**answers).path, project)
+        assert follow(project, change)
 
 
 def test_pages_are_whole(rendering: Project) -> None:
