@@ -56,7 +56,15 @@ VERBS = {
     ],
     "start": ["python -m ops start --tenant= " + ORDER],
     "start TENANT=acme EVENT=e.json": ["python -m ops start --tenant=acme --event=e.json"],
-    "show EXECUTION=arn": ["python -m ops show arn"],
+    "list": ["python -m ops list --tenant= --since="],
+    "list STATE=FAILED TENANT=acme SINCE=2h LIMIT=5": [
+        "python -m ops list --state=FAILED --tenant=acme --since=2h --limit=5"
+    ],
+    "show EXECUTION=arn": ["python -m ops show arn --html="],
+    "watch EXECUTION=arn": ["python -m ops watch arn"],
+    "stop EXECUTION=arn REASON='wrong prices' YES=1": [
+        "python -m ops stop arn '--reason=wrong prices' --yes"
+    ],
     "tenant-list": ["python -m ops tenant list '' --tier= --limits="],
     "local-up": ["python -m ops local up --ministack=.ministack/bin/ministack"],
     "local-serve": ["python -m ops local serve --ministack=.ministack/bin/ministack"],

@@ -1,4 +1,4 @@
-"""What an operator types: run, start, approve, look, and look after tenants.
+"""What an operator types: run, start, approve, look, steer, and look after tenants.
 
 The verbs that speak to AWS speak to the stack of samconfig.toml that ENV names; with LOCAL=1 in
 the environment, to the local AWS instead. The exit status is 0 if it is done, 1 if it was refused,
@@ -15,6 +15,10 @@ from typing import Any, NamedTuple
 TENANT = {"help": "3 to 24 of a-z and 0-9"}
 EVENT = {"default": "events/order.json", "help": "input, a JSON file"}
 JSON = {"action": "store_true", "help": "print JSON, for scripts"}
+YES = {"action": "store_true", "help": "do not ask"}
+PAYLOADS = {"action": "store_true", "help": "with inputs and results, which are the tenant's"}
+EXECUTION: dict[str, dict[str, Any]] = {"execution": {"help": "the ARN of the execution"}}
+STATES = ["RUNNING", "PAUSING", "PAUSED", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
 
 
 class Verb(NamedTuple):
@@ -89,11 +93,75 @@ VERBS = {
             "heartbeat": "say that the approver is still there",
         }.items()
     },
+    "list": Verb(
+        "list executions, the newest first",
+        "list --state FAILED --tenant acme --since 2h",
+        "steering:list_all",
+        {
+            "--state": {"type": str.upper, "choices": STATES, "help": "only these"},
+            "--tenant": {"default": "", **TENANT},
+            "--since": {"default": "", "help": "so long ago at most: 30m, 2h, 3d"},
+            "--limit": {"type": int, "default": 20, "help": "how many; 20"},
+            "--json": JSON,
+        },
+    ),
     "show": Verb(
-        "show how an execution is, and its result",
-        "show arn:aws:...",
-        "executions:show",
-        {"execution": {"help": "the ARN of the execution"}, "--json": JSON},
+        "show how an execution is, its operations, and its result",
+        "show arn:aws:... --html execution.html",
+        "steering:show",
+        {
+            **EXECUTION,
+            "--svg": {"default": "", "metavar": "FILE", "help": "draw its timeline"},
+            "--html": {"default": "", "metavar": "FILE", "help": "make a page of it"},
+            "--payloads": PAYLOADS,
+            "--json": JSON,
+        },
+    ),
+    "watch": Verb(
+        "say what an execution does until it is over",
+        "watch arn:aws:...",
+        "steering:watch",
+        {**EXECUTION, "--json": JSON},
+    ),
+    "stop": Verb(
+        "stop an execution for good",
+        "stop arn:aws:... --reason 'wrong prices'",
+        "steering:stop",
+        {
+            **EXECUTION,
+            "--reason": {"default": "stopped by an operator", "help": "is the error it ends with"},
+            "--yes": YES,
+            "--json": JSON,
+        },
+    ),
+    "pause": Verb(
+        "let an execution run no more code until it is resumed",
+        "pause arn:aws:... --reason 'deploying'",
+        "steering:pause",
+        {
+            **EXECUTION,
+            "--reason": {"default": "", "help": "is in the history"},
+            "--keep-timeout": {"action": "store_true", "help": "its time runs on meanwhile"},
+            "--json": JSON,
+        },
+    ),
+    "resume": Verb(
+        "let an execution that is paused go on",
+        "resume arn:aws:...",
+        "steering:pause",
+        {**EXECUTION, "--reason": {"default": "", "help": "is in the history"}, "--json": JSON},
+    ),
+    "export": Verb(
+        "write the history of an execution to a file, as JSON Lines",
+        "export arn:aws:... history.jsonl",
+        "steering:export",
+        {
+            **EXECUTION,
+            "file": {"help": "to write"},
+            "--payloads": PAYLOADS,
+            "--yes": {"action": "store_true", "help": "overwrite the file, and do not ask"},
+            "--json": JSON,
+        },
     ),
     "tenant": Verb(
         "add, show and change tenants",
@@ -114,7 +182,7 @@ VERBS = {
         "delete --yes",
         "deletion:delete",
         {
-            "--yes": {"action": "store_true", "help": "do not ask"},
+            "--yes": YES,
             "--sam": {"default": "sam", "help": "the SAM CLI"},
         },
     ),
@@ -162,7 +230,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return int(stack.report(run))
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         return 130
 
 

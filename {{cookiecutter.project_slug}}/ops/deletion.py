@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from ops import executions, local, stack
@@ -38,7 +37,7 @@ def delete(options: argparse.Namespace) -> int:
     print(f"{known['stack_name']}: {running} executions run, and are stopped.")
     print("Lost: the functions, all executions with their histories, the logs, the topics.")
     print(f"Kept: {', '.join(kept) or 'nothing'}")
-    if not options.yes and not agreed(known["stack_name"]):
+    if not options.yes and not stack.agreed(f"Delete {known['stack_name']}?"):
         print("nothing has been deleted", file=sys.stderr)
         return 1
     if function:
@@ -64,19 +63,8 @@ def resources_of(stack_name: str) -> dict[str, str]:
 
 
 def active(function: str) -> Iterator[dict[str, Any]]:
-    """The executions of a function, of all its versions, that are not over."""
-    pages = stack.client("lambda").get_paginator("list_durable_executions_by_function")
-    for page in pages.paginate(FunctionName=function, Statuses=sorted(executions.ACTIVE)):
-        for execution in page["DurableExecutions"]:
-            if execution["Status"] in executions.ACTIVE:  # the local AWS lists the others, too
-                yield execution
-
-
-def agreed(stack_name: str) -> bool:
-    """Ask; nobody to ask is a no."""
-    with suppress(EOFError):
-        return input(f"Delete {stack_name}? [y/N] ").strip().lower() in {"y", "yes"}
-    return False
+    """The executions of a function that are not over."""
+    return executions.listed(function, executions.ACTIVE)
 
 
 def stop(function: str) -> None:
@@ -85,8 +73,7 @@ def stop(function: str) -> None:
     Raises:
         StackError: something still runs after ``STOP_SECONDS``.
     """
-    client, deadline = stack.client("lambda"), time.monotonic() + STOP_SECONDS
-    gone = client.exceptions.ResourceNotFoundException
+    deadline = time.monotonic() + STOP_SECONDS
     while running := list(active(function)):
         if time.monotonic() > deadline:
             raise stack.StackError(
@@ -94,6 +81,5 @@ def stop(function: str) -> None:
                 "has been deleted: stop whoever starts them, and try again"
             )
         for execution in running:
-            with suppress(gone):
-                client.stop_durable_execution(DurableExecutionArn=execution["DurableExecutionArn"])
+            executions.stop(execution["DurableExecutionArn"], "the stack is deleted")
         time.sleep(executions.POLL_SECONDS)

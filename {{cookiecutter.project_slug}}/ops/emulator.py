@@ -176,6 +176,12 @@ class Front:
     def _to_the_emulator(self, request: Request, path: str) -> Response:
         """Speak of an execution as the emulator does, and answer as AWS does."""
         parts = path.split("/")
+        if parts[2] == "functions":
+            return self._list(request, path)
+        if parts[-1] in {"pause", "resume"}:  # nor has the emulator such a status
+            refusal = {"message": f"the local AWS cannot {parts[-1]} an execution"}
+            kind = {"X-Amzn-ErrorType": "InvalidParameterValueException"}
+            return Response(json.dumps(refusal), 400, kind)
         arn, _, query = parts[3].partition("?")
         emulated = self._to_emulator.get(unquote(arn))
         if emulated is None:
@@ -183,6 +189,16 @@ class Front:
         parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
         response = self._send(self._emulator, request, "/".join(parts), request.get_data())
         response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
+        return response
+
+    def _list(self, request: Request, path: str) -> Response:
+        """List executions with their ARNs, the newest first: the emulator has the oldest first."""
+        newest = f"{path}{'&' if '?' in path else '?'}ReverseOrder=true"
+        response = self._send(self._emulator, request, newest, request.get_data())
+        body = response.get_data()
+        for emulated, arn in list(self._to_aws.items()):
+            body = body.replace(emulated.encode(), arn.encode())
+        response.set_data(body)
         return response
 
     def _send(self, address: str, request: Request, path: str, body: bytes) -> Response:

@@ -1,4 +1,4 @@
-"""Start executions of the stack, answer their approvals, and show how they are."""
+"""Start executions of the stack, answer their approvals, find them, read them, and stop them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ from ops import inbox, stack
 
 ACTIVE = {"RUNNING", "PAUSING", "PAUSED"}
 """Statuses of an execution that is not over."""
+
+PAGE = 1000
+"""Events that are asked for at once: as many as there can be (Lambda API, read 2026-11-25)."""
 
 DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
 POLL_SECONDS = 0.3
@@ -88,15 +93,6 @@ def send(options: argparse.Namespace, tenant_id: str, token: str) -> Any:
     return stack.call(stack.output("ApproverFunctionName"), event)
 
 
-def show(options: argparse.Namespace) -> int:
-    """Print how an execution is, and its result or error."""
-    execution = status_of(options.execution)
-    if not options.json:
-        print(f"{execution['DurableExecutionName']} is {execution['Status']}")
-    report(execution, as_json=options.json)
-    return 0
-
-
 def wait(execution_arn: str, *, as_json: bool = False) -> int:
     """Wait until an execution asks for an approval, or is over; 0 unless it has failed."""
     while True:
@@ -110,7 +106,7 @@ def report(execution: JsonObject, *, as_json: bool = False) -> int:
     """Print what an execution waits for, or what came of it; 1 if it has failed or was refused."""
     output = json.loads(execution.get("Result") or "{}")
     if as_json:
-        print(json.dumps(execution, default=str))
+        print(json.dumps(execution, default=to_json))
     elif execution["waitsFor"]:
         print(f"it waits for: {', '.join(execution['waitsFor'])}")
     elif output:
@@ -122,12 +118,23 @@ def report(execution: JsonObject, *, as_json: bool = False) -> int:
     return 0 if execution["Status"] in {*ACTIVE, "SUCCEEDED"} and not is_refused else 1
 
 
-def status_of(execution_arn: str) -> JsonObject:
-    """The execution as the API describes it, and the approvals that it waits for."""
+def to_json(value: Any) -> str:
+    """What JSON cannot say: times, and whatever else there will be."""
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def describe(execution_arn: str, *, payloads: bool = False) -> JsonObject:
+    """The execution as the API describes it, perhaps with its input and its result or error."""
     execution: JsonObject = stack.client("lambda").get_durable_execution(
-        DurableExecutionArn=execution_arn, IncludeExecutionData=True
+        DurableExecutionArn=execution_arn, IncludeExecutionData=payloads
     )
-    del execution["ResponseMetadata"]
+    execution.pop("ResponseMetadata", None)
+    return execution
+
+
+def status_of(execution_arn: str) -> JsonObject:
+    """All that the API says of the execution, and the approvals that it waits for."""
+    execution = describe(execution_arn, payloads=True)
     is_active = execution["Status"] in ACTIVE
     return {**execution, "waitsFor": pending_approvals(execution_arn) if is_active else []}
 
@@ -143,13 +150,38 @@ def pending_approvals(execution_arn: str) -> list[str]:
     return list(started.values())
 
 
-def history(execution_arn: str) -> Iterator[JsonObject]:
-    """Every event of the execution, page by page, without payloads."""
+def history(execution_arn: str, *, payloads: bool = False) -> Iterator[JsonObject]:
+    """Every event of the execution, page by page, perhaps with inputs, results and errors."""
     client = stack.client("lambda")
-    page: JsonObject = {"DurableExecutionArn": execution_arn, "IncludeExecutionData": False}
+    page: JsonObject = {"DurableExecutionArn": execution_arn, "IncludeExecutionData": payloads}
     while True:
-        response = client.get_durable_execution_history(**page)
+        response = client.get_durable_execution_history(**page, MaxItems=PAGE)
         yield from response["Events"]
         if not response.get("NextMarker"):
             return
         page["Marker"] = response["NextMarker"]
+
+
+def workflow() -> str:
+    """The name of the stack's workflow function."""
+    return stack.output("WorkflowAliasArn").split(":")[-2]
+
+
+def listed(function: str, statuses: Iterable[str] = ()) -> Iterator[JsonObject]:
+    """The executions of a function, of all its versions, the newest first; these, or all."""
+    wanted = sorted(statuses)
+    pages = stack.client("lambda").get_paginator("list_durable_executions_by_function")
+    for page in pages.paginate(FunctionName=function, **({"Statuses": wanted} if wanted else {})):
+        for execution in page["DurableExecutions"]:
+            if not wanted or execution["Status"] in wanted:  # the local AWS lists all of them
+                yield execution
+
+
+def stop(execution_arn: str, reason: str) -> None:
+    """Stop an execution; one that has ended since is left as it is."""
+    client = stack.client("lambda")
+    with suppress(client.exceptions.ResourceNotFoundException):
+        client.stop_durable_execution(
+            DurableExecutionArn=execution_arn,
+            Error={"ErrorType": "StoppedByOperator", "ErrorMessage": reason},
+        )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 #% if cookiecutter.fan_out == "yes"
@@ -304,6 +304,18 @@ class LocalExecution(DurableInstrumentationPlugin):
     def result(self, timeout: int = A_DAY) -> DurableFunctionTestResult:
         """Wait for the end."""
         return self.runner.wait_for_result(self.arn, timeout=timeout)
+
+    def history(self) -> Iterator[JsonObject]:
+        """The events of its history, as AWS has them, with their payloads."""
+        marker = None
+        while True:  # the runner itself tells the first 100 only
+            page = self.runner._executor.get_execution_history(
+                self.arn, include_execution_data=True, marker=marker
+            )
+            yield from (event.to_dict() for event in page.events)
+            marker = page.next_marker
+            if not marker:
+                return
 
     def __enter__(self) -> LocalExecution:
         return self

@@ -26,8 +26,9 @@ from aws_durable_execution_sdk_python_testing.runner import Operation, StepOpera
 
 from chassis.model import REFUSED, Definition
 from chassis.wire import JsonObject, NotJsonError, parse_json
-from ops import local
+from ops import local, timeline
 
+RUNS = local.ROOT / ".runs"
 ANSWERS = {"approve": "APPROVED", "reject": "REJECTED"}
 
 
@@ -70,7 +71,19 @@ def run(
         except (NoAnswerError, KeyboardInterrupt):
             say("\nno answer: the execution is abandoned")
             return 1
-        return report(execution.result(), execution.invocations)
+        status = report(execution.result(), execution.invocations)
+        if sys.stderr.isatty():
+            say(f"The timeline: {draw(execution)}")
+        return status
+
+
+def draw(execution: local.LocalExecution) -> Path:
+    """Draw a run; the picture of the last one is kept."""
+    picture = RUNS / "last.html"
+    RUNS.mkdir(exist_ok=True)
+    page = timeline.page(execution.history(), name="The last run", payloads=True)
+    picture.write_text(page, encoding="utf-8")
+    return picture
 
 
 def read_event(path: Path) -> Any:

@@ -7,6 +7,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,13 @@ def report(run: Callable[[], int]) -> int:
     except (StackError, BotoCoreError, ClientError) as error:
         print(error, file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1
+
+
+def agreed(question: str) -> bool:
+    """Ask; nobody to ask is a no."""
+    with suppress(EOFError):
+        return input(f"{question} [y/N] ").strip().lower() in {"y", "yes"}
+    return False
 
 
 def is_local() -> bool:

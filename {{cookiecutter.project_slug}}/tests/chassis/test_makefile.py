@@ -50,7 +50,15 @@ CALLS = {
     "validate": [["sam", "validate"]],
     "build": [["sam", "build"]],
     "start TENANT=acme": [[*OPS, "start", "--tenant=acme", ORDER]],
-    "show EXECUTION=arn": [[*OPS, "show", "arn"]],
+    "list": [[*OPS, "list", "--tenant=", "--since="]],
+    "list STATE=FAILED TENANT=acme SINCE=2h LIMIT=5": [
+        [*OPS, "list", "--state=FAILED", "--tenant=acme", "--since=2h", "--limit=5"]
+    ],
+    "show EXECUTION=arn": [[*OPS, "show", "arn", "--html="]],
+    "show EXECUTION=arn HTML=a.html": [[*OPS, "show", "arn", "--html=a.html"]],
+    "watch EXECUTION=arn": [[*OPS, "watch", "arn"]],
+    "stop EXECUTION=arn": [[*OPS, "stop", "arn"]],
+    "stop EXECUTION=arn YES=1 REASON=x": [[*OPS, "stop", "arn", "--reason=x", "--yes"]],
     "delete": [[*OPS, "delete", "--sam=sam"]],
     "delete YES=1": [[*OPS, "delete", "--sam=sam", "--yes"]],
     **{f"delete YES={no}": [[*OPS, "delete", "--sam=sam"]] for no in ("", "0")},
@@ -174,5 +182,9 @@ def test_a_verb_runs_what_it_says(project: Path) -> None:
     assert ran == CALLS
 
 
-def test_every_verb_of_ops_is_one_of_make() -> None:
-    assert set(VERBS) <= {word for calls in CALLS.values() for call in calls for word in call}
+def test_the_verbs_of_ops_that_everybody_types_are_verbs_of_make() -> None:
+    calls = [call for calls in CALLS.values() for call in calls if "ops" in call]
+
+    assert set(VERBS) - {call[call.index("ops") + 1] for call in calls} == {
+        *("pause", "resume", "export")
+    }

@@ -63,7 +63,8 @@ class Stack:
     def is_told_to_stop(self, *names: str) -> None:
         """These, in this order."""
         for name in names:
-            sent = {"DurableExecutionArn": summary(name)["DurableExecutionArn"]}
+            error = {"ErrorType": "StoppedByOperator", "ErrorMessage": "the stack is deleted"}
+            sent = {"DurableExecutionArn": summary(name)["DurableExecutionArn"], "Error": error}
             self.stubs["lambda"].add_response("stop_durable_execution", {"StopTimestamp": 0}, sent)
 
     def deleted_with(self) -> list[str]:

@@ -201,6 +201,22 @@ def test_the_end_of_an_execution_is_published(
     assert invoked == {"FunctionName": "target of b", "InvocationType": "Event"}
 
 
+def test_executions_are_listed_the_newest_first_with_their_arns(
+    front: Client, behind: Answers
+) -> None:
+    arn = begin(front, behind).headers[ARN_HEADER]
+    behind.say = lambda _: (200, {"DurableExecutions": [EMULATED, "of a chunk"]})
+    path = "/2025-12-01/functions/flow/durable-executions"
+
+    for asked in (path, f"{path}?Statuses=FAILED"):
+        listed = front.get(asked).get_json(force=True)
+        assert listed == {"DurableExecutions": [arn, "of a chunk"]}
+    assert [url for _, url, _ in behind.sent[-2:]] == [
+        f"http://emulator{path}?ReverseOrder=true",
+        f"http://emulator{path}?Statuses=FAILED&ReverseOrder=true",
+    ]
+
+
 def test_a_status_event_that_is_lost_changes_nothing(
     front: Client, behind: Answers, events: Events
 ) -> None:

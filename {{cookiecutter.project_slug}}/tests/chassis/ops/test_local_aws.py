@@ -38,7 +38,8 @@ def _nothing_is_up(
         "approve",
         "reject --tenant acme --token t",
         "heartbeat",
-        "show arn",
+        *("list", "show arn", "watch arn", "stop arn"),
+        *("pause arn", "resume arn", "export arn file"),
         "tenant list",
     ],
 )

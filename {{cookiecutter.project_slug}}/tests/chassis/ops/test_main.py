@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from ops import __main__ as ops_main
-from ops import executions, stack
+from ops import stack, steering
 from ops.__main__ import main
 
 VERBS = [
     *("run", "cost", "start", "approve", "reject", "heartbeat"),
-    *("show", "tenant", "delete", "local"),
+    *("list", "show", "watch", "stop", "pause", "resume", "export"),
+    *("tenant", "delete", "local"),
 ]
 LOADED = """
 import json, runpy, sys
@@ -68,19 +69,20 @@ def test_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     def interrupt(_options: argparse.Namespace) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(executions, "show", interrupt)
+    monkeypatch.setattr(steering, "show", interrupt)
 
     assert main(["show", "arn"]) == 130
-    assert capsys.readouterr().err == "\nstopped\n"
+    assert capsys.readouterr().err == "\ninterrupted\n"
 
 
-@pytest.mark.parametrize("verb", ["start", "tenant"])
+@pytest.mark.parametrize("verb", ["start", "list", "tenant"])
 def test_a_verb_of_a_stack_loads_nothing_that_it_does_not_need(verb: str, tmp_path: Path) -> None:
     """Nor does it fail where the workflow is not whole."""
     event = tmp_path / "event.json"
     event.write_text("{}", encoding="utf-8")
     arguments = {
         "start": ["--tenant", "acme", "--event", str(event)],
+        "list": [],
         "tenant": ["list"],
     }
     done = subprocess.run(  # noqa: S603

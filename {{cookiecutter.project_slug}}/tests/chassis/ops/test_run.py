@@ -66,6 +66,23 @@ def test_approve(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert "  succeeded  prepare-work\n" in printed.err
 
 
+def test_the_picture_is_for_whoever_sits_at_a_terminal(
+    run_sample: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(run, "RUNS", tmp_path / "runs")
+    assert run_sample("approve") == 0
+    assert not run.RUNS.exists()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    for _ in range(2):  # the last one is kept
+        assert run_sample("approve") == 0
+        (picture,) = run.RUNS.iterdir()
+        assert capsys.readouterr().err.endswith(f"\nThe timeline: {picture}\n")
+    assert "item-2 (Step): FAILED" in picture.read_text(encoding="utf-8")
+
+
 def test_what_the_sdk_logs_does_not_stand_between(run_sample: Run) -> None:
     names = ("aws_durable_execution_sdk_python", "aws_durable_execution_sdk_python_testing")
     for name in names:
