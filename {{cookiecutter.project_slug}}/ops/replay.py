@@ -93,7 +93,8 @@ def read(events: Iterable[JsonObject], arn: str) -> History:
         kind, status = (re.sub("(?<=[a-z])(?=[A-Z])", "_", part).upper() for part in match.groups())
         details = event.get(f"{match[0]}Details") or {}
         payloads = [details.get(name) or {} for name in ("Input", "Result", "Error")]
-        if any(payload.get("Truncated") for payload in payloads):
+        # The local AWS says so of an error, too, which is there.
+        if any(each.get("Truncated") and not isinstance(each.get("Payload"), dict) for each in payloads):
             raise stack.StackError(
                 f"the history has no payload of {event.get('Name') or match[0]}: "
                 "it has to be read with --include-execution-data"
@@ -309,7 +310,12 @@ def play(
     outcome.skipped = [
         label(each)
         for key, each in history.operations.items()
-        if key not in asked and all(map(is_open, history.around(each)))
+        if key not in asked
+        # A branch or an item may not have had its turn yet.
+        and all(
+            is_open(outer) and outer.operation_id in asked and outer.sub_type not in CONCURRENT
+            for outer in history.around(each)
+        )
     ]
     if outcome.status == "SUCCEEDED":
         outcome.value = came_of("SUCCEEDED", said["Result"], None)
@@ -386,10 +392,10 @@ def show(outcome: Outcome, stops: str, is_debugged: bool) -> None:
         print(json.dumps(outcome.value, indent=2))
     elif outcome.error:
         say("FAILED {}: {}".format(*outcome.value))
-        frames = traceback.extract_tb(outcome.error.__traceback__)
-        ours = [each for each in frames if Path(each.filename).is_relative_to(local.ROOT / "src")]
-        for frame in ours[-1:]:
-            say(f"raised in {Path(frame.filename).relative_to(local.ROOT)}:{frame.lineno}")
+        for frame in traceback.extract_tb(outcome.error.__traceback__):
+            if Path(frame.filename).is_relative_to(local.ROOT / "src"):
+                path = Path(frame.filename).relative_to(local.ROOT)
+                say(f"  in {frame.name}, {path}:{frame.lineno}")
     for what in outcome.stops:
         say(f"{stops}: {what}")
     for what in outcome.skipped:
@@ -455,7 +461,7 @@ def problem_of(history: History, outcome: Outcome) -> str:
         kind, message = outcome.value
         named = [label(one) for key, one in history.operations.items() if f"'{key}'" in message]
         return f"{', '.join([*named, kind])}: {message}"
-    if outcome.skipped:
-        return f"the code does not ask for {', '.join(outcome.skipped)}"
-    is_refused = isinstance(outcome.value, dict) and outcome.value.get("status") == REFUSED
-    return f"{REFUSED}: {outcome.value['reason']}" if is_refused else ""
+    if isinstance(outcome.value, dict) and outcome.value.get("status") == REFUSED:
+        return f"{REFUSED}: {outcome.value['reason']}"
+    skipped = ", ".join(outcome.skipped)
+    return f"the code does not ask for {skipped}" if skipped else ""
