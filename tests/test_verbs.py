@@ -49,6 +49,17 @@ VERBS = {
     "start": ["python -m ops start --tenant= " + ORDER],
     "start TENANT=acme EVENT=e.json": ["python -m ops start --tenant=acme --event=e.json"],
     "show EXECUTION=arn": ["python -m ops show arn"],
+    "replay EXECUTION=arn": ["python -m ops replay arn"],
+    "replay HISTORY=h.json SAVE=s.json DEBUG=1": [
+        "python -m ops replay --history=h.json --save=s.json --debug"
+    ],
+    "fork EXECUTION=arn": ["python -m ops fork arn"],
+    "fork HISTORY=h.json FROM='item 1' LIVE=1": [
+        "python -m ops fork --history=h.json '--from=item 1' --live"
+    ],
+    "check-running": ["python -m ops check-running"],
+    "operations": ["python -m ops operations"],
+    "operations WRITE=1": ["python -m ops operations --write"],
     "tenant-list": ["python -m ops tenant list '' --tier= --limits="],
     "local-up": ["python -m ops local up --ministack=.ministack/bin/ministack"],
     "local-serve": ["python -m ops local serve --ministack=.ministack/bin/ministack"],

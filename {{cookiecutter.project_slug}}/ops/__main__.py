@@ -119,7 +119,7 @@ VERBS = {
     ),
     "check-running": Verb(
         "replay every execution that runs; could it go on with this code?",
-        "check-running ",
+        "check-running",
         "replay:main",
         {},
     ),

@@ -94,7 +94,9 @@ def read(events: Iterable[JsonObject], arn: str) -> History:
         details = event.get(f"{match[0]}Details") or {}
         payloads = [details.get(name) or {} for name in ("Input", "Result", "Error")]
         # The local AWS says so of an error, too, which is there.
-        if any(each.get("Truncated") and not isinstance(each.get("Payload"), dict) for each in payloads):
+        if any(
+            each.get("Truncated") and not isinstance(each.get("Payload"), dict) for each in payloads
+        ):
             raise stack.StackError(
                 f"the history has no payload of {event.get('Name') or match[0]}: "
                 "it has to be read with --include-execution-data"

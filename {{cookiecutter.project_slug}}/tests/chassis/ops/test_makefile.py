@@ -24,6 +24,17 @@ OF_OPS = {
     ],
     "start TENANT=acme": ["start", "--tenant=acme", ORDER],
     "show EXECUTION=arn": ["show", "arn"],
+    "replay EXECUTION=arn": ["replay", "arn"],
+    "replay HISTORY=h.json SAVE=s.json DEBUG=1": [
+        *("replay", "--history=h.json", "--save=s.json", "--debug")
+    ],
+    "fork EXECUTION=arn": ["fork", "arn"],
+    "fork HISTORY=h.json FROM=process-items LIVE=1": [
+        *("fork", "--history=h.json", "--from=process-items", "--live")
+    ],
+    "check-running": ["check-running"],
+    "operations": ["operations"],
+    "operations WRITE=1": ["operations", "--write"],
     "delete": ["delete", "--sam=sam"],
     "delete YES=1": ["delete", "--sam=sam", "--yes"],
     **{
