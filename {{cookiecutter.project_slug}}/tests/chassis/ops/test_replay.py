@@ -24,7 +24,7 @@ from chassis.durable import RETRY_TRANSIENT
 from chassis.durable import Execution as Phases
 from chassis.model import Approval, Decision, InvalidInputError
 from chassis.steps import work
-from ops import deletion, executions, replay, stack
+from ops import deletion, executions, operations, replay, stack
 from tests.chassis import sample
 from tests.chassis.ops.lambda_api import lambda_api
 from tests.execution import Execution, Start, make_event
@@ -257,6 +257,7 @@ def test_a_fork_runs_what_has_failed(
     start: Start,
     nesting: str,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     bodies: Counter[str],
 ) -> None:
@@ -279,7 +280,14 @@ def test_a_fork_runs_what_has_failed(
         "stops here without --live: step item-3",
     ]
     assert ran == []
+    looked = list[TracebackType]()
+    monkeypatch.setattr("pdb.post_mortem", looked.append)
+    verb = options(history=history, live=True, debug=True)
+    assert replay.fork(verb, sample.definition(), sample.phases()) == 1
+    assert list(walk_tb(looked[0]))[-1][0].f_code.co_name == "require_tolerable"
+    assert capsys.readouterr().err.startswith("again: item-3, item-4\nFAILED ")
 
+    bodies.subtract(bodies - before)
     assert replay.fork(options(history=history, live=True), definition, sample.phases()) == 0
     printed = capsys.readouterr()
     output = json.loads(printed.out)
@@ -318,14 +326,11 @@ def test_a_fork_goes_on_from_any_operation(
     assert forked("count-items", live=True) == (0, {"count-items": 1, **items, **rest})
     assert forked("aggregate-results") == (0, rest)
     capsys.readouterr()
-    assert forked("prepare-work", live=True) == (
-        1,
-        {"prepare-work": 1},
-    )
+    assert forked("prepare-work") == (1, {"prepare-work": 1})
     assert capsys.readouterr().err.splitlines() == [
         "again: prepare-work",
         "not sent: Approval wanted: wf-1",
-        "stops here: callback approval create callback id",
+        "stops here without --live: callback approval create callback id",
     ]
     with pytest.raises(stack.UsageError, match="--from is nothing, expected one of prepare-work, "):
         forked("nothing")
@@ -343,6 +348,19 @@ def test_what_waits_is_waited_for_no_longer(start: Start) -> None:
     assert names == ["pause"]
     assert outcome.stops == ["chained invoke invoked"]
     assert ran - before == {"poll": 2, "retried": 2, "failed": 1, "part": 2}
+
+    events = events_of(execution)
+    names_begun = [event["Name"] for event in events if event["EventType"] == "StepStarted"]
+    assert names_begun.count("retried") == 2
+    last = max(
+        number
+        for number, event in enumerate(events)
+        if (event["EventType"], event.get("Name")) == ("StepStarted", "retried")
+    )
+    before = ran.copy()
+    history = replay.read(events[: last + 1], execution.arn)
+    replay.play(history, sample.definition(large), everything, lambda name: name == "retried")
+    assert ran - before == {"retried": 1}  # it is its second attempt
 
 
 def test_files(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -372,6 +390,33 @@ def test_files(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         replay.read(without_data, execution.arn)
     with pytest.raises(stack.StackError, match="this is no history"):
         replay.read([], "arn")
+
+
+@pytest.mark.parametrize("nesting", ["FLAT", "NESTED"])
+def test_the_operations_are_listed_in_their_order(
+    start: Start, nesting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Branches and items in the order that they have, however they were started."""
+
+    def ship(_: JsonObject, attempt: Attempt) -> JsonObject:
+        return dict(attempt.previous)
+
+    execution = start(make_event(*"abc"), steps=(sample.process, ship), NESTING=nesting)
+    execution.approve()
+    deep = "  " if nesting == "FLAT" else "    "
+    found = "".join(line for each in execution.ended.operations for line in operations.lines(each))
+
+    listed = [line for line in found.splitlines() if line.startswith(deep)]
+    assert [line.strip() for line in listed if "approval" not in line] == [
+        *sample.CHECKS,
+        *(f"item-{number}{step}" for number in (1, 2, 3) for step in ("", " ship")),
+    ]
+    monkeypatch.setattr(operations, "FILE", tmp_path / "operations.txt")
+    monkeypatch.setattr(operations, "outline", lambda: found)
+    operations.main(Namespace(write=False))
+    assert not operations.FILE.exists()
+    operations.main(Namespace(write=True))
+    assert operations.FILE.read_text(encoding="utf-8") == found
 
 
 def test_what_the_local_runner_never_says() -> None:
