@@ -65,6 +65,17 @@ VERBS = {
     "stop EXECUTION=arn REASON='wrong prices' YES=1": [
         "python -m ops stop arn '--reason=wrong prices' --yes"
     ],
+    "replay EXECUTION=arn": ["python -m ops replay arn"],
+    "replay HISTORY=h.json SAVE=s.json DEBUG=1": [
+        "python -m ops replay --history=h.json --save=s.json --debug"
+    ],
+    "fork EXECUTION=arn": ["python -m ops fork arn"],
+    "fork HISTORY=h.json FROM='item 1' LIVE=1": [
+        "python -m ops fork --history=h.json '--from=item 1' --live"
+    ],
+    "check-running": ["python -m ops check-running"],
+    "operations": ["python -m ops operations"],
+    "operations WRITE=1": ["python -m ops operations --write"],
     "tenant-list": ["python -m ops tenant list '' --tier= --limits="],
     "local-up": ["python -m ops local up --ministack=.ministack/bin/ministack"],
     "local-serve": ["python -m ops local serve --ministack=.ministack/bin/ministack"],

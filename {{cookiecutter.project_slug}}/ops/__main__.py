@@ -39,6 +39,12 @@ class Verb(NamedTuple):
     of_stack: bool = True
 
 
+HISTORY: dict[str, dict[str, Any]] = {
+    "execution": {"nargs": "?", "help": "the ARN of the execution"},
+    "--history": {"metavar": "FILE", "help": "its history, instead of the stack's"},
+    "--save": {"metavar": "FILE", "help": "keep the history in a file"},
+    "--debug": {"action": "store_true", "help": "look at what is raised, in pdb"},
+}
 ANSWER: dict[str, dict[str, Any]] = {
     "--tenant": {"default": "", **TENANT},
     "--token": {"default": "", "help": "of the message; the local AWS knows what was asked first"},
@@ -162,6 +168,35 @@ VERBS = {
             "--yes": {"action": "store_true", "help": "overwrite the file, and do not ask"},
             "--json": JSON,
         },
+    ),
+    "replay": Verb(
+        "replay an execution on this machine; nothing runs that it has not done",
+        "replay arn:aws:...",
+        "replay:main",
+        HISTORY,
+    ),
+    "fork": Verb(
+        "go on from an operation of an execution, on this machine",
+        "fork arn:aws:... --from process-items",
+        "replay:main",
+        {
+            **HISTORY,
+            "--from": {"dest": "start", "metavar": "NAME", "help": "or from what has failed"},
+            "--live": {"action": "store_true", "help": "run the steps of the workflow, too"},
+        },
+    ),
+    "check-running": Verb(
+        "replay every execution that runs; could it go on with this code?",
+        "check-running",
+        "replay:main",
+        {},
+    ),
+    "operations": Verb(
+        "list the operations of an execution",
+        "operations --write",
+        "operations:main",
+        {"--write": {"action": "store_true", "help": "to the file that the tests compare with"}},
+        of_stack=False,
     ),
     "tenant": Verb(
         "add, show and change tenants",

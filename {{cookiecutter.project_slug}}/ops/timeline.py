@@ -13,7 +13,7 @@ from itertools import accumulate, pairwise
 from typing import NamedTuple
 
 from chassis.wire import JsonObject
-from ops.operations import History, Operation, Span, counted, duration, printable, read_history
+from ops.history import History, Operation, Span, counted, duration, printable, read_history
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 1000, 270, 110, 46, 24
 """Of the picture, the names, the durations, the axis and a row, in pixels."""

@@ -59,6 +59,17 @@ CALLS = {
     "watch EXECUTION=arn": [[*OPS, "watch", "arn"]],
     "stop EXECUTION=arn": [[*OPS, "stop", "arn"]],
     "stop EXECUTION=arn YES=1 REASON=x": [[*OPS, "stop", "arn", "--reason=x", "--yes"]],
+    "replay EXECUTION=arn": [[*OPS, "replay", "arn"]],
+    "replay HISTORY=h.json SAVE=s.json DEBUG=1": [
+        [*OPS, "replay", "--history=h.json", "--save=s.json", "--debug"]
+    ],
+    "fork EXECUTION=arn": [[*OPS, "fork", "arn"]],
+    "fork HISTORY=h.json FROM=process-items LIVE=1": [
+        [*OPS, "fork", "--history=h.json", "--from=process-items", "--live"]
+    ],
+    "check-running": [[*OPS, "check-running"]],
+    "operations": [[*OPS, "operations"]],
+    "operations WRITE=1": [[*OPS, "operations", "--write"]],
     "delete": [[*OPS, "delete", "--sam=sam"]],
     "delete YES=1": [[*OPS, "delete", "--sam=sam", "--yes"]],
     **{f"delete YES={no}": [[*OPS, "delete", "--sam=sam"]] for no in ("", "0")},

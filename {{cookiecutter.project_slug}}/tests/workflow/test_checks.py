@@ -14,39 +14,6 @@ from workflow.data_processor import work_item
 ITEMS = [{"sku": 7}, {"sku": 7}, "text", 2.5, None, {"deep": [[1]]}, "ada@example.com", "a\x00b"]
 
 
-def test_the_names_are_the_ones_that_running_executions_have() -> None:
-    assert list(CHECKS) == [
-        "summarize-types",
-        #% if cookiecutter.parallel_branch_count | int >= 2
-        "find-duplicates",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 3
-        "measure-sizes",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 4
-        "count-priorities",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 5
-        "find-empty-items",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 6
-        "fingerprint-content",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 7
-        "find-email-addresses",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 8
-        "find-control-characters",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 9
-        "measure-depth",
-        #% endif
-        #% if cookiecutter.parallel_branch_count | int >= 10
-        "summarize-numbers",
-        #% endif
-    ]
-
-
 @pytest.mark.parametrize("name", CHECKS)
 @pytest.mark.parametrize("items", [[], ITEMS, ["x" * 50] * 2_000], ids=["none", "all", "many"])
 def test_a_check_goes_through_the_items_once_and_keeps_little(name: str, items: list[str]) -> None:

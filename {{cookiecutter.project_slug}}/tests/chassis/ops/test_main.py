@@ -18,6 +18,7 @@ from ops.__main__ import main
 VERBS = [
     *("run", "cost", "start", "approve", "reject", "heartbeat"),
     *("list", "show", "watch", "stop", "pause", "resume", "export"),
+    *("replay", "fork", "check-running", "operations"),
     *("tenant", "delete", "local"),
 ]
 LOADED = """
@@ -38,7 +39,7 @@ def test_the_help_of_every_verb_shows_an_example(
         main([verb, "--help"])
 
     assert exit_.value.code == 0
-    assert f"example: python -m ops {verb} " in " ".join(capsys.readouterr().out.split())
+    assert f"example: python -m ops {verb}" in " ".join(capsys.readouterr().out.split())
 
 
 def test_the_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,8 +13,8 @@ from xml.etree import ElementTree
 import pytest
 
 from chassis import JsonObject, TransientError
-from ops import operations, timeline
-from ops.operations import SCREEN, read_history
+from ops import history, timeline
+from ops.history import SCREEN, read_history
 from ops.timeline import LEFT, RIGHT, ROW, TOP, WIDTH
 from tests.chassis.conftest import Failing
 from tests.execution import Start, make_event
@@ -338,7 +338,7 @@ def test_a_page_needs_nothing_beside_itself(start: Start) -> None:
 
 
 def test_the_examples_of_durations_and_names() -> None:
-    result = doctest.testmod(operations)
+    result = doctest.testmod(history)
 
     assert (result.failed, result.attempted) == (0, 2)
 
