@@ -130,6 +130,7 @@ SENTENCES = {
         ("table, the bucket, the logs,", "customer_managed_key=yes fan_out=yes"),
         ("Whoever puts an input into the bucket needs", "customer_managed_key=yes fan_out=yes"),
         ("- **Usage**: an execution", "invoke"),
+        ("not sent: COMPLETED: order-2026-0042", "child_context"),
         ("execution or a chunk that is stopped,", "invoke fan_out=yes"),
         ("One of them processes more than 16 chunks.", "fan_out=yes"),
         ("the tokens of every approval.", "tenancy=silo"),

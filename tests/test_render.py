@@ -253,7 +253,8 @@ MEANT_THERE = {
     ("tests/chassis/test_deploy_role.py", "fan_out=yes"),
     ("tests/chassis/test_template.py", "fan_out=yes"),
     *(
-        ("tests/chassis/test_wiring.py", answer)
+        (name, answer)
+        for name in ("tests/chassis/test_wiring.py", "tests/chassis/ops/history.json")
         for answer in ("fan_out=yes", "wait", "wait_for_condition", "invoke", "child_context")
     ),
 }

@@ -41,9 +41,12 @@ from chassis.wire import JsonObject
 from ops import deletion, local, stack
 from ops.client import WatchedClient
 
-OURS = {"prepare-work", "aggregate-results", "read-chunk", "store-results", "store-output"}
+OURS = {"prepare-work", "aggregate-results"}
 """Steps that reach nothing but the stores; so do those that ask for an approval."""
 
+#% if cookiecutter.fan_out == "yes"
+OURS |= {"read-chunk", "store-results", "store-output"}
+#% endif
 EVENT = re.compile(
     "(Execution|Context|Step|Wait|Callback|ChainedInvoke)"
     "(Started|Succeeded|Failed|TimedOut|Stopped|Cancelled)"
