@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 import boto3
@@ -34,6 +34,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
+from chassis.wire import JsonObject
 from ops import local, stack
 from ops.stack import HOST, IDENTITY
 
@@ -43,20 +44,30 @@ ARN_HEADER = "X-Amz-Durable-Execution-Arn"
 HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
 
 
+class Functions(Protocol):
+    """Where the functions of the stack run."""
+
+    def version(self, function: str, qualifier: str) -> str:
+        """The version that an alias points at, or the qualifier itself."""
+
+    def send(self, request: Request, path: str, body: bytes) -> Response:
+        """Answer a request that is not about an execution, such as an invocation."""
+
+    def publish(self, event: JsonObject) -> None:
+        """Send a status event where the stack wants it."""
+
+
 class Front:
     """The Lambda API, as a WSGI application."""
 
-    def __init__(self, ministack: str, emulator: str, region: str) -> None:
-        """Take the addresses of the two that it stands before."""
-        self._ministack = ministack
+    def __init__(self, functions: Functions, emulator: str, region: str) -> None:
+        """Take where the functions run, and the address of the emulator."""
+        self._functions = functions
         self._emulator = emulator
         self._region = region
         workflow = local.template()["Resources"]["WorkflowFunction"]["Properties"]
-        # MiniStack does not keep it.
         self._execution_timeout = workflow["DurableConfig"]["ExecutionTimeout"]
         self._http = urllib3.PoolManager(maxsize=20, retries=False, timeout=900)
-        self._events = boto3.client("events", endpoint_url=ministack, region_name=region)
-        self._lambda = boto3.client("lambda", endpoint_url=ministack, region_name=region)
         self._lock = threading.Lock()
         self._started: dict[str, tuple[str, bytes]] = {}
         self._to_emulator: dict[str, str] = {}
@@ -76,7 +87,7 @@ class Front:
         elif NAME_HEADER in request.headers:
             response = self._start(request, path)
         else:
-            response = self._send(self._ministack, request, path, request.get_data())
+            response = self._functions.send(request, path, request.get_data())
         return response(environ, start_response)
 
     def _start(self, request: Request, path: str) -> Response:
@@ -97,9 +108,7 @@ class Front:
         return Response(status=202, headers={ARN_HEADER: arn})
 
     def _create(self, request: Request, function: str, qualifier: str, name: str) -> str:
-        alias = f"/2015-03-31/functions/{function}/aliases/{qualifier}"
-        found = self._http.request("GET", self._ministack + alias)
-        version = found.json()["FunctionVersion"] if found.status == 200 else qualifier
+        version = self._functions.version(function, qualifier)
         execution_id = str(uuid.uuid4())
         start = {
             "AccountId": ACCOUNT,
@@ -128,7 +137,7 @@ class Front:
             # One that another execution has invoked was not started here.
             arn = self._to_aws.get(emulated, emulated)
         body = json.dumps(invocation | {"DurableExecutionArn": arn}).encode()
-        response = self._send(self._ministack, request, path, body)
+        response = self._functions.send(request, path, body)
         status = (response.get_json(force=True, silent=True) or {}).get("Status")
         if status in {"SUCCEEDED", "FAILED"}:
             try:
@@ -138,10 +147,6 @@ class Front:
         return response
 
     def _publish(self, arn: str, status: str) -> None:
-        """Send the status event where the rules of the stack want it.
-
-        EventBridge takes events of AWS's services from nobody else, so its part is done here.
-        """
         if arn not in self._to_emulator:
             return  # invoked by another execution, which hears of it
         function, name = arn.partition("/")[0].rpartition(":")[0], arn.split("/")[-2]
@@ -161,6 +166,62 @@ class Front:
                 "status": status,
             },
         }
+        self._functions.publish(event)
+
+    def _to_the_emulator(self, request: Request, path: str) -> Response:
+        """Speak of an execution as the emulator does, and answer as AWS does."""
+        parts = path.split("/")
+        arn, _, query = parts[3].partition("?")
+        emulated = self._to_emulator.get(unquote(arn))
+        if emulated is None:
+            return forward(self._http, self._emulator, request, path, request.get_data())
+        parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
+        response = forward(
+            self._http, self._emulator, request, "/".join(parts), request.get_data()
+        )
+        response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
+        return response
+
+
+def forward(
+    http: urllib3.PoolManager, address: str, request: Request, path: str, body: bytes
+) -> Response:
+    """Send a request on, with another path and body; return the answer."""
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() not in HOP_BY_HOP | {INVOCATION_MARKER_HEADER.lower()}
+    }
+    found = http.request(request.method, address + path, body=body, headers=headers)
+    kept = [(name, v) for name, v in found.headers.items() if name.lower() not in HOP_BY_HOP]
+    return Response(found.data, found.status, kept)
+
+
+class MiniStack:
+    """The functions in MiniStack, and everything else that is not an execution."""
+
+    def __init__(self, address: str, region: str) -> None:
+        """Take its address."""
+        self._address = address
+        self._http = urllib3.PoolManager(maxsize=20, retries=False, timeout=900)
+        self._events = boto3.client("events", endpoint_url=address, region_name=region)
+        self._lambda = boto3.client("lambda", endpoint_url=address, region_name=region)
+
+    def version(self, function: str, qualifier: str) -> str:
+        """The version that an alias points at, or the qualifier itself."""
+        alias = f"/2015-03-31/functions/{function}/aliases/{qualifier}"
+        found = self._http.request("GET", self._address + alias)
+        return str(found.json()["FunctionVersion"]) if found.status == 200 else qualifier
+
+    def send(self, request: Request, path: str, body: bytes) -> Response:
+        """Send a request on."""
+        return forward(self._http, self._address, request, path, body)
+
+    def publish(self, event: JsonObject) -> None:
+        """Send a status event where the rules of the stack want it.
+
+        EventBridge takes events of AWS's services from nobody else, so its part is done here.
+        """
         text = json.dumps(event)
         for rule in self._events.list_rules()["Rules"]:
             pattern = rule.get("EventPattern")
@@ -172,28 +233,6 @@ class Front:
                 self._lambda.invoke(
                     FunctionName=target["Arn"], InvocationType="Event", Payload=text
                 )
-
-    def _to_the_emulator(self, request: Request, path: str) -> Response:
-        """Speak of an execution as the emulator does, and answer as AWS does."""
-        parts = path.split("/")
-        arn, _, query = parts[3].partition("?")
-        emulated = self._to_emulator.get(unquote(arn))
-        if emulated is None:
-            return self._send(self._emulator, request, path, request.get_data())
-        parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
-        response = self._send(self._emulator, request, "/".join(parts), request.get_data())
-        response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
-        return response
-
-    def _send(self, address: str, request: Request, path: str, body: bytes) -> Response:
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name.lower() not in HOP_BY_HOP | {INVOCATION_MARKER_HEADER.lower()}
-        }
-        found = self._http.request(request.method, address + path, body=body, headers=headers)
-        kept = [(name, v) for name, v in found.headers.items() if name.lower() not in HOP_BY_HOP]
-        return Response(found.data, found.status, kept)
 
 
 #% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
@@ -268,5 +307,5 @@ def serve(program: str) -> None:
         everything.callback(process.terminate)
         runner = everything.enter_context(WebRunner(config))
         threading.Thread(target=runner.serve_forever, daemon=True).start()
-        application = Front(ministack, emulator, region)
+        application = Front(MiniStack(ministack, region), emulator, region)
         make_server(HOST, port + 1, application, threaded=True).serve_forever()

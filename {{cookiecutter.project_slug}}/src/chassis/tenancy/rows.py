@@ -1,0 +1,128 @@
+"""The rows of a tenant, under its own partition key of the table."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from chassis.model import InvalidInputError
+
+Values = Mapping[str, Mapping[str, Any]]
+"""Attributes as DynamoDB has them: ``{"state": {"S": "PENDING"}}``."""
+
+
+def partition_key(tenant_id: str) -> str:
+    """The partition of a tenant; the tenant role's policy spells it, too."""
+    return f"TENANT#{tenant_id}"
+
+
+class Page(NamedTuple):
+    """Some rows, and what the next page begins after; None if there is none."""
+
+    rows: list[dict[str, Any]]
+    after: str | None
+
+
+class Rows:
+    """Reads and writes the rows of one tenant."""
+
+    def __init__(self, tenant_id: str, client: Any, table: str) -> None:
+        """Take the tenant's own client and the name of the table."""
+        self.tenant_id = tenant_id
+        self.client = client
+        self.table = table
+
+    def key(self, sort_key: str) -> dict[str, Any]:
+        """The key of a row."""
+        return {"pk": {"S": partition_key(self.tenant_id)}, "sk": {"S": sort_key}}
+
+    def read(self, sort_key: str) -> dict[str, Any]:
+        """A row as it is now; without attributes, if there is none."""
+        row: dict[str, Any] = self.client.get_item(
+            TableName=self.table, Key=self.key(sort_key), ConsistentRead=True
+        ).get("Item", {})
+        return row
+
+    def update(
+        self,
+        sort_key: str,
+        values: Values,
+        *,
+        condition: str,
+        given: Values,
+        add: Values | None = None,
+        remove: Iterable[str] = (),
+    ) -> bool:
+        """Change a row if the condition holds; False if it does not.
+
+        Args:
+            sort_key: of the row.
+            values: what is set.
+            condition: in which ``#state`` is the state of the row.
+            given: the values that the condition names.
+            add: what is added to numbers and sets.
+            remove: names of attributes.
+        """
+        names = {f"#{name}": name for name in ("state", *values, *(add or {}), *remove)}
+        parts = {
+            "SET": ", ".join(f"#{name} = :{name}" for name in values),
+            "ADD": ", ".join(f"#{name} :{name}" for name in add or {}),
+            "REMOVE": ", ".join(f"#{name}" for name in remove),
+        }
+        changed = {f":{name}": value for name, value in {**values, **(add or {})}.items()}
+        try:
+            self.client.update_item(
+                TableName=self.table,
+                Key=self.key(sort_key),
+                UpdateExpression=" ".join(f"{verb} {what}" for verb, what in parts.items() if what),
+                ConditionExpression=condition,
+                ExpressionAttributeNames=names,
+                ExpressionAttributeValues={**changed, **given},
+            )
+        except self.client.exceptions.ConditionalCheckFailedException:
+            return False
+        return True
+
+    def page(self, prefix: str, limit: int, after: str | None) -> Page:
+        """Rows whose attribute ``listed`` begins like this, from the last one on.
+
+        Args:
+            prefix: of the attribute.
+            limit: how many rows.
+            after: what the page before has returned, or None.
+
+        Raises:
+            InvalidInputError: no page has returned this.
+        """
+        start = {} if after is None else {"ExclusiveStartKey": self._start(prefix, after)}
+        found = self.client.query(
+            TableName=self.table,
+            IndexName="listed",
+            KeyConditionExpression="pk = :pk AND begins_with(listed, :prefix)",
+            ExpressionAttributeValues={
+                ":pk": {"S": partition_key(self.tenant_id)},
+                ":prefix": {"S": prefix},
+            },
+            ScanIndexForward=False,
+            Limit=limit,
+            **start,
+        )
+        last = found.get("LastEvaluatedKey")
+        return Page(found["Items"], last and _cursor(last["listed"]["S"], last["sk"]["S"]))
+
+    def _start(self, prefix: str, after: str) -> dict[str, Any]:
+        """Where a page begins: in this tenant's partition, whatever the cursor says."""
+        try:
+            listed, sort_key = json.loads(base64.urlsafe_b64decode(after))
+            is_ours = listed.startswith(prefix) and isinstance(sort_key, str)
+        except (AttributeError, TypeError, ValueError):
+            is_ours = False
+        if not is_ours:
+            raise InvalidInputError("next is not what a page of this list has returned")
+        return {**self.key(sort_key), "listed": {"S": listed}}
+
+
+def _cursor(*parts: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode()
