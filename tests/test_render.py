@@ -35,6 +35,7 @@ TREE = [
     "ops/__main__.py",
     "ops/client.py",
     "ops/cost.py",
+    "ops/deletion.py",
     "ops/emulator.py",
     "ops/executions.py",
     "ops/inbox.py",
@@ -59,6 +60,7 @@ TREE = [
     "src/chassis/durable/report.py",
     "src/chassis/functions/__init__.py",
     "src/chassis/functions/approver.py",
+    "src/chassis/functions/log.py",
     "src/chassis/functions/reconciler.py",
     "src/chassis/functions/starter.py",
     "src/chassis/model.py",
@@ -97,11 +99,13 @@ TREE = [
     "tests/chassis/durable/test_replay.py",
     "tests/chassis/functions/conftest.py",
     "tests/chassis/functions/test_approver.py",
+    "tests/chassis/functions/test_races.py",
     "tests/chassis/functions/test_reconciler.py",
     "tests/chassis/functions/test_starter.py",
     "tests/chassis/ops/conftest.py",
     "tests/chassis/ops/lambda_api.py",
     "tests/chassis/ops/test_cost.py",
+    "tests/chassis/ops/test_deletion.py",
     "tests/chassis/ops/test_executions.py",
     "tests/chassis/ops/test_local_aws.py",
     "tests/chassis/ops/test_main.py",
@@ -146,11 +150,11 @@ FOR_OPERATION = {
     ],
     "invoke": [
         "src/chassis/durable/invocation.py",
+        "src/chassis/durable/metering.py",
         "src/chassis/functions/meter.py",
-        "src/workflow/metering.py",
         "tests/chassis/durable/test_invocation.py",
+        "tests/chassis/durable/test_metering.py",
         "tests/chassis/functions/test_meter.py",
-        "tests/workflow/test_metering.py",
     ],
     "child_context": [
         "src/workflow/announcement.py",
@@ -324,6 +328,26 @@ def test_the_answers_reach_the_stack(bake: Bake) -> None:
     assert settings == {"stack_name": "order-approvals", "region": "eu-west-1"}
     assert "manylinux2014_x86_64" in project.read("src/Makefile")
     assert "--python-version 3.14" in project.read("src/Makefile")
+
+
+@pytest.mark.parametrize("fan_out", ["no", "yes"])
+def test_the_docs_say_what_an_invocation_has_time_for(bake: Bake, fan_out: str) -> None:
+    """In its seconds, every item of an execution, or of a chunk, can take as long as they say."""
+    project = bake(fan_out=fan_out)
+    template: dict[str, Any] = yaml.load(project.read("template.yaml"), TemplateLoader)
+    parameters = template["Parameters"]
+    seconds = parameters["InvocationTimeoutSeconds"]
+    section = project.read("docs/sizes-and-cost.md").split("## What one invocation has time for")[1]
+    rows = re.findall(r"^\| [\w ]+ \| (\d+) \| (\d+) \| ([\d.]+) s \|$", section, re.M)
+
+    assert "      Timeout: !Ref InvocationTimeoutSeconds\n" in project.read("template.yaml")
+    assert seconds["Default"] == seconds["MaxValue"] == 900
+    assert f"`InvocationTimeoutSeconds`: {seconds['Default']}," in section
+    sizes = [900, parameters["ChunkSize"]["Default"]] if fan_out == "yes" else [900]
+    assert [int(items) for items, *_ in rows] == sizes
+    for items, wide, longest in rows:
+        assert int(wide) == parameters["MapMaxConcurrency"]["Default"]
+        assert int(items) * float(longest) / int(wide) == pytest.approx(seconds["Default"])
 
 
 def test_the_python_of_the_template_is_python() -> None:

@@ -109,6 +109,15 @@ VERBS = {
             "--json": JSON,
         },
     ),
+    "delete": Verb(
+        "stop what runs in the stack, and delete it",
+        "delete --yes",
+        "deletion:delete",
+        {
+            "--yes": {"action": "store_true", "help": "do not ask"},
+            "--sam": {"default": "sam", "help": "the SAM CLI"},
+        },
+    ),
     "local": Verb(
         "serve a local AWS, and deploy to it",
         "local serve",

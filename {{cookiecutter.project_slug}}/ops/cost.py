@@ -1,8 +1,8 @@
 """What an approved execution costs: its operations, bytes and requests, counted in a run here.
 
 Nothing that a step of the workflow would do is done: stand-ins take their place. Not in it: the
-compute of the functions, which depends on what they do, their logs, what is stored, what the steps
-of the workflow call, and the looks at executions that wait for long (``reconciler.py``).
+compute of the functions, which depends on what they do, their logs, what is stored, keys, what the
+steps of the workflow call, and the looks at executions that wait for long (``reconciler.py``).
 """
 
 from __future__ import annotations
@@ -12,8 +12,12 @@ import itertools
 import json
 import os
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+#% if cookiecutter.fan_out == "yes"
+from io import BufferedReader
+#% endif
 from pathlib import Path
 #% if cookiecutter.fan_out == "yes"
 from tempfile import TemporaryDirectory
@@ -33,6 +37,7 @@ from aws_durable_execution_sdk_python.waits import WaitForConditionConfig, WaitF
 from chassis import quotas
 from chassis.durable import Execution
 from chassis.model import (
+    REFUSED,
     Attempt,
     Check,
     CheckResult,
@@ -63,26 +68,31 @@ TENANT = "cost"
 RESULT = {"kind": "object", "bytes": 46, "digest": "0" * 16}
 """The stand-in for the result of an item: as large as that of the sample."""
 
-Requests = dict[str, float]
-
-OF_AN_EXECUTION: Requests = {
-    # One each: the starter, and the reconciler for the status event.
-    "lambda_requests": 2,
-    # The profile, for the starter and for the first step.
-    "read_units": 2,
-    # Counting the start and the end: a transaction of two rows, at two units a row (DynamoDB
-    # developer guide, "Transactions: how it works", read 2026-11-25), and with it the index of
-    # running executions, in and out: a write each ("Global secondary indexes", read 2026-11-25).
-    # Whether one of a transaction counts twice is not said, so it does here. The ARN, twice.
-    "write_units": 2 * (2 * 2 + 2) + 2,
+REQUESTS: dict[str, dict[str, int]] = {
+    "execution": {
+        # One each: the starter, and the reconciler for the status event.
+        "lambda_requests": 2,
+        # The profile, for the starter and for the first step.
+        "read_units": 2,
+        # Counting the start and the end: a transaction of two rows, at two units a row (DynamoDB
+        # developer guide, "Transactions: how it works", read 2026-11-25), and with it the index
+        # of running executions, in and out: a write each ("Global secondary indexes", likewise).
+        # Whether one of a transaction counts twice is not said, so it does here. The ARN, twice.
+        "write_units": 2 * (2 * 2 + 2) + 2,
+    },
+    "invocation": {"lambda_requests": 1},
+    # The approver; asked, and answered.
+    "approval": {"lambda_requests": 1, "read_units": 1, "write_units": 2, "messages": 1},
+    #% if cookiecutter.__invoke
+    "record": {"lambda_requests": 1, "write_units": 1},  # of the meter
+    #% endif
+    #% if cookiecutter.fan_out == "yes"
+    "chunk": {"read_units": 1},  # it asks whether its execution runs
+    "object read": {"object_reads": 1},
+    "object written": {"object_writes": 1},
+    #% endif
 }
-OF_AN_APPROVAL: Requests = {
-    "lambda_requests": 1,  # the approver
-    "read_units": 1,
-    "write_units": 2,  # asked, and answered
-    "messages": 1,
-}
-"""Requests of the control plane, with rows of up to 1 KB.
+"""Requests beside the checkpoints, with rows of up to 1 KB, for each of what is counted.
 
 ``tests/chassis/ops/test_cost.py`` counts them in a real run.
 """
@@ -90,29 +100,24 @@ OF_AN_APPROVAL: Requests = {
 
 @dataclass
 class Usage:
-    """What an execution takes, with those that it has invoked."""
+    """What an execution takes, with those that it has invoked; ``counts`` are of ``REQUESTS``."""
 
     executions: set[str] = field(default_factory=set)
     operations: set[tuple[str, str]] = field(default_factory=set)
     attempts: int = 0
     written_bytes: int = 0
-    invocations: int = 0
-    approvals: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     @property
     def billed(self) -> int:
         """Durable operations on the bill: executions, operations, retries and polls."""
         return len(self.executions) + len(self.operations) + self.attempts
 
-    def requests(self) -> Requests:
-        """Requests of the control plane and invocations of the workflow, by their price's name."""
-        found = dict(OF_AN_EXECUTION)
-        for name, number in OF_AN_APPROVAL.items():
-            found[name] = found.get(name, 0) + self.approvals * number
-        found["lambda_requests"] += self.invocations
-        #% if cookiecutter.fan_out == "yes"
-        found["read_units"] += len(self.executions) - 1  # a chunk asks whether its execution runs
-        #% endif
+    def requests(self) -> Counter[str]:
+        """Requests beside the checkpoints, by their price's name."""
+        found = Counter[str]()
+        for what, times in self.counts.items():
+            found.update({name: times * number for name, number in REQUESTS[what].items()})
         return found
 
 
@@ -131,31 +136,24 @@ def cost(
     Raises:
         UsageError: there cannot be such an execution.
     """
-    parameters = local.template()["Parameters"]
-    together = options.items_per_checkpoint
-    if together is None:
-        together = parameters["ItemsPerCheckpoint"]["Default"]
-    if not 1 <= together <= 100:
+    shape, together = default_shape(), options.items_per_checkpoint
+    if together is not None and not 1 <= together <= 100:
         raise stack.UsageError(f"--items-per-checkpoint is {together}, expected 1 to 100")
-    shape = Shape(
-        nesting=options.nesting or parameters["Nesting"]["Default"], items_per_checkpoint=together
-    )
-    most = quotas.max_items(len(definition.item_steps), shape)
+    shape["nesting"] = options.nesting or shape["nesting"]
+    shape["items_per_checkpoint"] = together or shape["items_per_checkpoint"]
     #% if cookiecutter.fan_out == "yes"
     most = quotas.MAX_CHUNKS * chunk_size(definition, shape)
+    #% else
+    most = quotas.max_items(len(definition.item_steps), shape)
     #% endif
     if not 0 <= options.items <= most:
         raise stack.UsageError(f"--items is {options.items}, expected 0 to {most}")
-    event = executions.read_event(Path(options.event))
+    event, count = executions.read_event(Path(options.event)), measure
     #% if cookiecutter.fan_out == "yes"
-    if options.items > MOST_RUN:
-        usage = project(definition, phases, event, options.items, shape)
-    else:
-        usage = measure(definition, phases, event, options.items, shape)
-    #% else
-    usage = measure(definition, phases, event, options.items, shape)
+    count = project if options.items > MOST_RUN else measure
     #% endif
-    rows = price(usage, parameters["HistoryRetentionDays"]["Default"])
+    usage = count(definition, phases, event, options.items, shape)
+    rows = price(usage, local.template()["Parameters"]["HistoryRetentionDays"]["Default"])
     if options.json:
         counted = {"operations": usage.billed, "writtenBytes": usage.written_bytes}
         print(json.dumps({**counted, **usage.requests(), "dollarsPerThousand": sum(rows.values())}))
@@ -168,8 +166,13 @@ def cost(
     starts = len(usage.executions)
     print(f"{starts:,} executions each: an account starts {STARTS_PER_SECOND} in a second.")
     #% endif
-    print(f"Prices of {PRICES['read']}: ops/prices.toml. A retry is an operation more.")
+    retries = usage.counts["invocation"] * (quotas.INVOCATION_ATTEMPTS - 1)
+    print(f"Prices of {PRICES['read']}: ops/prices.toml. A retry is an operation more: of a step")
+    print(f"or of an invocation that crashes or times out: at most {retries:,}.")
     print("Compute comes on top: GB-seconds of the functions, which depend on what they do.")
+    #% if cookiecutter.customer_managed_key == "yes"
+    print("So does the key, with its requests: how many the services make is not documented.")
+    #% endif
     return 0
 
 
@@ -197,8 +200,10 @@ class _Counting(WatchedClient):
         super().__init__(client)
         self._usage = usage
         self._execution_arn = execution_arn
+        if execution_arn not in usage.executions:
+            usage.counts["chunk" if usage.executions else "execution"] += 1
         usage.executions.add(execution_arn)
-        usage.invocations += 1
+        usage.counts["invocation"] += 1
 
     def after(self, updates: list[OperationUpdate]) -> None:
         """Count operations and attempts, each of which is billed, and the bytes."""
@@ -207,7 +212,34 @@ class _Counting(WatchedClient):
             ended = update.action in {OperationAction.SUCCEED, OperationAction.FAIL}
             self._usage.operations.add((self._execution_arn, update.operation_id))
             self._usage.attempts += update.action is OperationAction.RETRY or (polled and ended)
+            #% if cookiecutter.__invoke
+            invoked = update.chained_invoke_options  # only when it is started
+            self._usage.counts["record"] += bool(invoked and invoked.function_name == local.METER)
+            #% endif
             self._usage.written_bytes += len(update.payload or "")
+
+
+#% if cookiecutter.fan_out == "yes"
+def counted_objects(counts: Counter[str]) -> type[local.FileObjects]:
+    """Objects that count what would be requests of S3."""
+
+    class Counted(local.FileObjects):
+        def size(self, ref: str) -> int:
+            counts["object read"] += 1
+            return super().size(ref)
+
+        def open(self, ref: str, start: int = 0, end: int | None = None) -> BufferedReader:
+            counts["object read"] += 1
+            return super().open(ref, start, end)
+
+        def put(self, ref: str, lines: Any) -> None:
+            counts["object written"] += 1
+            super().put(ref, lines)
+
+    return Counted
+
+
+#% endif
 
 
 class _StandIns:
@@ -219,8 +251,8 @@ class _StandIns:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._context, name)
 
-    def step(self, _body: Any, name: str | None = None, config: Any = None) -> Any:
-        return self._context.step(lambda _: None, name=name, config=config)
+    def step(self, _body: Any, *options: Any, **named: Any) -> Any:
+        return self._context.step(lambda _: None, *options, **named)
 
     def wait_for_condition(self, _check: Any, config: Any, name: str | None = None) -> Any:
         once = WaitForConditionConfig(
@@ -228,27 +260,19 @@ class _StandIns:
         )
         return self._context.wait_for_condition(lambda state, _: state, once, name=name)
 
-    def run_in_child_context(
-        self, body: Callable[[Any], Any], name: str | None = None, config: Any = None
-    ) -> Any:
-        return self._context.run_in_child_context(_inside(body), name=name, config=config)
+    def run_in_child_context(self, body: Any, *options: Any, **named: Any) -> Any:
+        return self._context.run_in_child_context(_inside(body), *options, **named)
 
-    def parallel(self, functions: Any, name: str | None = None, config: Any = None) -> Any:
-        branches = [
-            replace(branch, func=_inside(branch.func))
-            if isinstance(branch, ParallelBranch)
-            else _inside(branch)
-            for branch in functions
-        ]
-        return self._context.parallel(branches, name=name, config=config)
+    def parallel(self, bodies: Any, *options: Any, **named: Any) -> Any:
+        return self._context.parallel(list(map(_inside, bodies)), *options, **named)
 
-    def map(
-        self, inputs: Any, body: Callable[..., Any], name: str | None = None, config: Any = None
-    ) -> Any:
-        return self._context.map(inputs, _inside(body), name=name, config=config)
+    def map(self, inputs: Any, body: Any, *options: Any, **named: Any) -> Any:
+        return self._context.map(inputs, _inside(body), *options, **named)
 
 
-def _inside(body: Callable[..., Any]) -> Callable[..., Any]:
+def _inside(body: Any) -> Any:
+    if isinstance(body, ParallelBranch):
+        return replace(body, func=_inside(body.func))
     return lambda context, *others: body(_StandIns(context), *others)
 
 
@@ -260,7 +284,8 @@ class _CountedExecution(Execution[Any]):
         return _StandIns(self.durable)
 
     def run_checks(self, plan: Plan, checks: Mapping[str, Check]) -> list[CheckResult]:
-        return super().run_checks(plan, dict.fromkeys(checks, lambda _: {"count": 0}))
+        counted = dict.fromkeys(checks, lambda items: {"count": sum(1 for _ in items)})
+        return super().run_checks(plan, counted)
 
     def aggregate_results(
         self, plan: Plan, checks: list[CheckResult], items: ItemOutcomes, aggregate: Any
@@ -296,6 +321,11 @@ def measure(
     """
     usage = Usage()
     event = {**event, "tenantId": TENANT}
+    try:
+        given = definition.parse_request(event).items or ["item"]
+    except InvalidInputError as error:
+        raise stack.UsageError(f"the event is refused: {error}") from error
+    input_data: JsonObject = {"items": list(itertools.islice(itertools.cycle(given), items))}
 
     def counted(handler: local.Handler) -> local.Handler:
         def run_once(event: Any, context: Any) -> Any:
@@ -304,9 +334,12 @@ def measure(
 
         return run_once
 
+    # As many items as there can be, whatever the tiers are.
+    tier, limits = next(iter(read_tiers(definition.tiers))), {"items_per_execution": 1_000_000_000}
+    #% if cookiecutter.fan_out == "yes"
+    limits["fan_out_width"] = 100
+    #% endif
     idle = replace(definition, item_steps=tuple(map(stand_in, definition.item_steps)))
-    repeated = itertools.cycle(items_of(definition, event))
-    input_data: JsonObject = {"items": list(itertools.islice(repeated, items))}
     variables = {
         "NESTING": shape["nesting"],
         "ITEMS_PER_CHECKPOINT": str(shape["items_per_checkpoint"]),
@@ -319,18 +352,24 @@ def measure(
         #% if cookiecutter.fan_out == "yes"
         TemporaryDirectory() as folder,
         #% endif
+        #% if cookiecutter.fan_out == "yes"
+        patch.object(local, "FileObjects", counted_objects(usage.counts)),
+        #% endif
         patch.dict(os.environ, local.environment() | variables),
     ):
         #% if cookiecutter.fan_out == "yes"
         if items > chunk_size(definition, shape):
-            input_data = {"inputRef": put_input(Path(folder), input_data["items"])}
+            lines = (f"{json.dumps(item)}\n".encode() for item in input_data["items"])
+            input_data = {"inputRef": "items.jsonl"}
+            local.FileObjects(Path(folder), TENANT).put("items.jsonl", lines)
+            usage.counts["object read"] += 1  # the starter looks at it, too
         #% endif
         event = {**event, "inputData": input_data}
         with local.LocalExecution(
             idle,
             lambda execution: phases(_CountedExecution(**vars(execution))),
             event,
-            known=unlimited(definition),
+            known={TENANT: {"status": "ACTIVE", "tier": tier, "overrides": limits}},
             #% if cookiecutter.fan_out == "yes"
             objects=Path(folder),
             #% endif
@@ -338,7 +377,7 @@ def measure(
             poll_interval=0.01,
         ) as execution:
             while question := execution.next_question():
-                usage.approvals += 1
+                usage.counts["approval"] += 1
                 execution.answer(question, {"decision": "APPROVED"})
                 usage.written_bytes += len('{"decision": "APPROVED"}')
             result = execution.result()
@@ -346,39 +385,14 @@ def measure(
         raise stack.StackError(
             f"the workflow fails where its own steps return null: {result.error.message}"
         )
+    output = json.loads(result.result or "{}")
+    if output.get("status") == REFUSED:
+        raise stack.UsageError(f"the event is refused: {output['reason']}")
     usage.written_bytes += len(json.dumps(event)) + len(result.result or "")
     return usage
 
 
-def items_of(definition: Definition[Any], event: JsonObject) -> list[Any]:
-    """The items of an event, or one if it has none."""
-    try:
-        return definition.parse_request(event).items or ["item"]
-    except InvalidInputError as error:
-        raise stack.UsageError(f"the event is refused: {error}") from error
-
-
-def unlimited(definition: Definition[Any]) -> local.Tenants:
-    """A tenant that may have as many items as there can be, whatever the tiers are."""
-    limits = {
-        "items_per_execution": 1_000_000_000,
-        #% if cookiecutter.fan_out == "yes"
-        "fan_out_width": 100,
-        #% endif
-    }
-    tier = next(iter(read_tiers(definition.tiers)))
-    return {TENANT: {"status": "ACTIVE", "tier": tier, "overrides": limits}}
-
-
 #% if cookiecutter.fan_out == "yes"
-def put_input(folder: Path, items: list[Any]) -> str:
-    """Write an input where the workflow reads it; return the reference."""
-    path = folder / "tenants" / TENANT / "items.jsonl"
-    path.parent.mkdir(parents=True)
-    path.write_text("".join(f"{json.dumps(item)}\n" for item in items), encoding="utf-8")
-    return path.name
-
-
 def chunk_size(definition: Definition[Any], shape: Shape) -> int:
     """Items that the template has an execution process itself."""
     most = quotas.max_items(len(definition.item_steps), shape)
@@ -397,17 +411,15 @@ def project(
     chunks = -(-items // size)
     two, three = (measure(definition, phases, event, number * size, shape) for number in (2, 3))
 
-    def scaled(name: str) -> int:
-        of_two, of_three = getattr(two, name), getattr(three, name)
+    def scaled(of_two: int, of_three: int) -> int:
         return int(of_two + (of_three - of_two) * (items / size - 2))
 
     counted = {str(number) for number in range(1 + chunks)}
     return Usage(
         executions=counted,
-        attempts=scaled("billed") - len(counted),
-        written_bytes=scaled("written_bytes"),
-        invocations=scaled("invocations"),
-        approvals=two.approvals,
+        attempts=scaled(two.billed, three.billed) - len(counted),
+        written_bytes=scaled(two.written_bytes, three.written_bytes),
+        counts=Counter({name: scaled(two.counts[name], n) for name, n in three.counts.items()}),
     )
 
 

@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from chassis.wire import JsonObject
+from chassis.model import REFUSED
+from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import inbox, stack
+
+ACTIVE = {"RUNNING", "PAUSING", "PAUSED"}
+"""Statuses of an execution that is not over."""
 
 DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
 POLL_SECONDS = 0.3
@@ -43,9 +47,11 @@ def read_event(path: Path) -> JsonObject:
         StackError: it cannot be read, or is not a JSON object.
     """
     try:
-        event = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        event = parse_json(path.read_bytes())
+    except OSError as error:
         raise stack.StackError(f"cannot read the event: {error}") from error
+    except NotJsonError as error:
+        raise stack.StackError(f"cannot read the event: {path} {error}") from error
     if not isinstance(event, dict):
         raise stack.StackError(f"{path} is not a JSON object")
     return event
@@ -95,23 +101,25 @@ def wait(execution_arn: str, *, as_json: bool = False) -> int:
     """Wait until an execution asks for an approval, or is over; 0 unless it has failed."""
     while True:
         execution = status_of(execution_arn)
-        if execution["Status"] != "RUNNING" or execution["waitsFor"]:
+        if execution["Status"] not in ACTIVE or execution["waitsFor"]:
             return report(execution, as_json=as_json)
         time.sleep(POLL_SECONDS)
 
 
 def report(execution: JsonObject, *, as_json: bool = False) -> int:
-    """Print what an execution waits for, or what came of it; 1 if it has failed."""
+    """Print what an execution waits for, or what came of it; 1 if it has failed or was refused."""
+    output = json.loads(execution.get("Result") or "{}")
     if as_json:
         print(json.dumps(execution, default=str))
     elif execution["waitsFor"]:
         print(f"it waits for: {', '.join(execution['waitsFor'])}")
-    elif execution.get("Result"):
-        print(json.dumps(json.loads(execution["Result"]), indent=2))
+    elif output:
+        print(json.dumps(output, indent=2))
     elif error := execution.get("Error"):
         message = f"{error.get('ErrorType', '')}: {error.get('ErrorMessage', '')}"
         print(f"{execution['Status']} {message}", file=sys.stderr)
-    return 0 if execution["Status"] in {"RUNNING", "SUCCEEDED"} else 1
+    is_refused = output.get("status") == REFUSED
+    return 0 if execution["Status"] in {*ACTIVE, "SUCCEEDED"} and not is_refused else 1
 
 
 def status_of(execution_arn: str) -> JsonObject:
@@ -120,8 +128,8 @@ def status_of(execution_arn: str) -> JsonObject:
         DurableExecutionArn=execution_arn, IncludeExecutionData=True
     )
     del execution["ResponseMetadata"]
-    is_running = execution["Status"] == "RUNNING"
-    return {**execution, "waitsFor": pending_approvals(execution_arn) if is_running else []}
+    is_active = execution["Status"] in ACTIVE
+    return {**execution, "waitsFor": pending_approvals(execution_arn) if is_active else []}
 
 
 def pending_approvals(execution_arn: str) -> list[str]:

@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 import os
 import re
-#% if cookiecutter.fan_out == "yes"
-from collections.abc import Callable, Iterable, Iterator, Mapping
-#% else
 from collections.abc import Callable, Iterable, Mapping
-#% endif
 from dataclasses import dataclass
 from functools import cache, partial
+#% if cookiecutter.fan_out == "yes"
+from io import BufferedReader
+#% endif
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -42,19 +41,12 @@ from chassis.functions import meter
 from chassis.model import Definition, TenantRefusedError
 from chassis.tenancy.guard import Stack, execution_name
 #% if cookiecutter.fan_out == "yes"
-from chassis.tenancy.objects import (
-    READ_BYTES,
-    BucketObjects,
-    changed,
-    not_there,
-    prefix_of,
-    split_lines,
-)
+from chassis.tenancy.objects import BucketObjects, not_there, prefix_of
 #% endif
 from chassis.tenancy.profile import Profile
 from chassis.tenancy.registry import TablePartition
 from chassis.tenancy.stores import Stores
-from chassis.wire import JsonObject
+from chassis.wire import JsonObject, parse_json
 
 ROOT = Path(__file__).parent.parent
 #% if cookiecutter.fan_out == "yes"
@@ -110,7 +102,7 @@ def _resolve(value: Any, defaults: dict[str, str]) -> str:
 
 def tenants() -> Tenants:
     """The tenants of ``ops/tenants.json``: status, tier and perhaps limits of their own."""
-    known: Tenants = json.loads(TENANTS.read_text(encoding="utf-8"))
+    known: Tenants = parse_json(TENANTS.read_bytes())
     return known
 
 
@@ -147,7 +139,7 @@ class LocalPartition(TablePartition):
 
     #% endif
     #% if cookiecutter.__invoke
-    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
+    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
         """No-op: nobody is sent a bill."""
 
     #% endif
@@ -167,30 +159,28 @@ class FileObjects(BucketObjects):
         """Take the folder of all tenants."""
         self._folder = root / prefix_of(tenant_id)
 
-    def version(self, ref: str) -> str:
-        """Size and time of a file."""
-        try:
-            stat = (self._folder / ref).stat()
-        except FileNotFoundError:
-            raise not_there(ref) from None
-        return f"{stat.st_size}-{stat.st_mtime_ns}"
+    def size(self, ref: str) -> int:
+        """The bytes of a file."""
+        return self._path(ref).stat().st_size
 
-    def lines(
-        self, ref: str, version: str, start: int = 0, end: int | None = None
-    ) -> Iterator[bytes]:
-        """Read the lines."""
-        if self.version(ref) != version:
-            raise changed(ref)
-        with (self._folder / ref).open("rb") as file:
-            file.seek(start)
-            whole = iter(lambda: file.read(READ_BYTES), b"")
-            yield from split_lines(whole if end is None else [file.read(end - start)], ref)
+    def open(self, ref: str, start: int = 0, end: int | None = None) -> BufferedReader:
+        """The bytes of a file from ``start`` on."""
+        del end  # nobody reads further
+        file = self._path(ref).open("rb")
+        file.seek(start)
+        return file
 
     def put(self, ref: str, lines: Iterable[bytes]) -> None:
         """Write a file, or write it again."""
         path = self._folder / ref
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"".join(lines))
+
+    def _path(self, ref: str) -> Path:
+        path = self._folder / ref
+        if not path.is_file():
+            raise not_there(ref)
+        return path
 
 
 #% endif

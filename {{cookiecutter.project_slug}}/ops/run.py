@@ -24,8 +24,8 @@ from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 from aws_durable_execution_sdk_python_testing.runner import Operation, StepOperation
 
-from chassis.model import Definition
-from chassis.wire import JsonObject
+from chassis.model import REFUSED, Definition
+from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import local
 
 ANSWERS = {"approve": "APPROVED", "reject": "REJECTED"}
@@ -80,11 +80,11 @@ def read_event(path: Path) -> Any:
         SystemExit: it cannot be read, or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return parse_json(path.read_bytes())
     except OSError as error:
         say(f"cannot read the event: {error}")
-    except (ValueError, RecursionError) as error:
-        say(f"{path} is not JSON: {error}")
+    except NotJsonError as error:
+        say(f"{path} {error}")
     raise SystemExit(2)
 
 
@@ -153,6 +153,8 @@ def report(result: DurableFunctionTestResult, invocations: int) -> int:
         return 1
     output: JsonObject = json.loads(result.result)
     print(json.dumps(output, indent=2))
+    if output.get("status") == REFUSED:
+        say(f"REFUSED: {output['reason']}")
     return 0 if str(output.get("status", "COMPLETED")).startswith("COMPLETED") else 1
 
 

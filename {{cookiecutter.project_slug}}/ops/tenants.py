@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from functools import cache
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from chassis.model import TENANT_ID, TenantRefusedError
-from chassis.tenancy.profile import Limits, Profile, Tiers, read_tiers
+from chassis.tenancy.profile import (
+    Limits,
+    Profile,
+    Tiers,
+    concurrent_invocations,
+    read_tiers,
+)
 from chassis.tenancy.registry import PROFILE, TablePartition, partition_key, row_key
 from chassis.wire import JsonObject
 from ops import stack
@@ -55,27 +62,71 @@ def manage(options: argparse.Namespace) -> int:
     elif action == "show":
         print(json.dumps(registry.show(tenant_id), indent=2))
     else:
-        print_all(registry, as_json=options.json)
+        print_all(registry.every(), as_json=options.json)
+    if action in {"add", "set"}:
+        warn(registry.every())
     return 0
 
 
-def print_all(registry: Registry, *, as_json: bool) -> None:
-    """Print every tenant with its status, tier and running executions."""
+def print_all(profiles: list[Profile], *, as_json: bool) -> None:
+    """Print every tenant with its status, tier, running executions, and share of concurrency."""
     rows = [
         {
             "tenantId": profile.tenant_id,
             "status": profile.status,
             "tier": profile.tier,
             "running": profile.running,
+            "concurrentInvocations": share(profile),
         }
-        for profile in registry.every()
+        for profile in profiles
     ]
     if as_json:
         print(json.dumps(rows))
         return
     for row in rows:
         known = f"{row['tenantId']:<24} {row['status']:<10} {row['tier']:<10}"
-        print(f"{known} {row['running']} running")
+        print(f"{known} {row['running']} running, {row['concurrentInvocations']} at a time")
+    print(summary(sum(map(share, profiles)), room()))
+
+
+def share(profile: Profile) -> int:
+    """Concurrent invocations that a tenant can have; 0 where its row is wrong: it starts none."""
+    try:
+        return concurrent_invocations(profile.limits(tiers()))
+    except TenantRefusedError:
+        return 0
+
+
+def room() -> int | str:
+    """Concurrent invocations that there are for the workflow, or why that is not known.
+
+    They are its own if some are reserved for it, or those that the account has left unreserved.
+    """
+    client = stack.client("lambda")
+    workflow = stack.output("WorkflowAliasArn").rpartition(":")[0]
+    try:
+        reserved = client.get_function_concurrency(FunctionName=workflow)
+        limit = client.get_account_settings()["AccountLimit"]["UnreservedConcurrentExecutions"]
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return int(reserved.get("ReservedConcurrentExecutions", limit))
+
+
+def summary(wanted: int, there: int | str) -> str:
+    """What all tenants can have, and what there is."""
+    known = f"there are {there}" if isinstance(there, int) else f"how many there are: {there}"
+    return f"all tenants can have {wanted} concurrent invocations of the workflow; {known}"
+
+
+def warn(profiles: list[Profile]) -> None:
+    """Say so if all tenants together can have more invocations than there are.
+
+    A warning, because this is how shares are sold: most executions wait most of the time, and take
+    a share only while they work. Who gets past what there is, is throttled and tried again.
+    """
+    wanted, there = sum(map(share, profiles)), room()
+    if not isinstance(there, int) or wanted > there:
+        print(f"warning: {summary(wanted, there)}", file=sys.stderr)
 
 
 def parse_limits(text: str) -> dict[str, int] | None:

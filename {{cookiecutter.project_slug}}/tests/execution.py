@@ -85,6 +85,13 @@ class Execution(LocalExecution):
         assert error is not None
         return (error.type or "").rpartition(".")[2], error.message or ""
 
+    def refusal(self) -> str:
+        """Why the event was refused; the execution must have ended with that."""
+        output = self.output()
+        assert output["status"] == "REFUSED"
+        reason: str = output["reason"]
+        return reason
+
     def names(self) -> list[str | None]:
         """The names of the outermost operations, in their order."""
         return [operation.name for operation in self.ended.operations]

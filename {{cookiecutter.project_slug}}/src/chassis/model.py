@@ -21,6 +21,8 @@ INPUT_REF = re.compile(r"(?!.{201})[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 #% endif
 WORKFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TENANT_ID = re.compile(r"[a-z0-9]{3,24}")
+REFUSED = "REFUSED"
+"""The ``status`` of an output that is a ``refusal``."""
 
 
 class InvalidInputError(Exception):
@@ -105,7 +107,7 @@ def request_fields(fields: Fields) -> dict[str, Any]:
         ),
         "tenant_id": fields.text("tenantId", TENANT_ID, "3 to 24 of a-z and 0-9"),
     }
-    input_data = fields.value("inputData")
+    input_data = fields.unchecked("inputData")
     if isinstance(input_data, dict):
         known |= _read_input_data(input_data, fields)
     else:
@@ -138,6 +140,22 @@ def _read_input_data(input_data: JsonObject, fields: Fields) -> dict[str, Any]:
         fields.refuse(f"inputData.items is {show(items)}, expected a list")
     fields.read["inputData"] = {"items": items}
     return {"items": items}
+
+
+def claimed_identity(event: Any) -> JsonObject:
+    """What names an event that may be invalid, as far as it does so in the right form."""
+    patterns = {"workflowId": WORKFLOW_ID, "tenantId": TENANT_ID}
+    claimed = event if isinstance(event, dict) else {}
+    return {
+        name: claimed[name]
+        for name, pattern in patterns.items()
+        if isinstance(claimed.get(name), str) and pattern.fullmatch(claimed[name])
+    }
+
+
+def refusal(identity: JsonObject, execution_arn: str, reason: str) -> JsonObject:
+    """The output of an execution that could not process its event, and has done nothing."""
+    return {**identity, "executionArn": execution_arn, "status": REFUSED, "reason": reason}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,22 +211,27 @@ class Definition(Generic[R]):
 
 
 #% if cookiecutter.fan_out == "yes"
-class Chunk(TypedDict):
-    """Some lines of a large input: the bytes from ``start`` up to ``end``."""
+class Cut(TypedDict):
+    """Some lines of a large input: how many, their bytes, and the SHA-256 of these in base64."""
+
+    count: int
+    size: int
+    sha256: str
+
+
+class Chunk(Cut):
+    """A cut in its place: its number, the number of its first line, and where its bytes start."""
 
     number: int
     first: int
-    count: int
     start: int
-    end: int
 
 
 class StoredInput(TypedDict):
-    """A large input as it was when it was cut: another version of it is never read."""
+    """A large input as it was when it was cut: nothing else is ever processed."""
 
     ref: str
-    version: str
-    chunks: list[Chunk]
+    cuts: list[Cut]
 
 
 #% endif
@@ -226,12 +249,13 @@ class Plan(TypedDict):
 
 
 class Decision(StrEnum):
-    """What came of asking."""
+    """What came of asking; NOT_NEEDED where nobody was asked, because there are no items."""
 
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
     TIMED_OUT = "TIMED_OUT"
     HEARTBEAT_LOST = "HEARTBEAT_LOST"
+    NOT_NEEDED = "NOT_NEEDED"
 
 
 @dataclass(frozen=True)
@@ -278,12 +302,14 @@ class ItemOutcomes:
     Attributes:
         succeeded: items.
         failed: items.
+        unfinished: items that were left because too many others had failed.
         results: the result of each item that succeeded, with its ``id``; None if they are stored.
         failed_items: ``id`` and ``error`` of the items that failed, or of the first of many.
     """
 
     succeeded: int = 0
     failed: int = 0
+    unfinished: int = 0
     #% if cookiecutter.fan_out == "yes"
     results_ref: str | None = None
     #% endif

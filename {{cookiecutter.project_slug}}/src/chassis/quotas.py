@@ -24,8 +24,8 @@ maximum 3,000), read 2026-11-22.
 RESERVED_OPERATIONS = 300
 """Durable operations of an execution beside those of its items: approvals, checks, other steps.
 
-All of their retries are counted. A workflow measures itself against this in
-``tests/workflow/test_workflow.py``.
+All of their retries are counted, and those of invocations. A workflow measures itself against this
+in ``tests/workflow/test_workflow.py``.
 """
 
 MAX_ATTEMPTS = 3
@@ -33,6 +33,13 @@ MAX_ATTEMPTS = 3
 
 A retry is billed as an operation (Lambda developer guide, "Retries for Lambda durable functions",
 read 2026-11-22). It does not say whether a retry counts against the limit, so it is counted here.
+"""
+
+INVOCATION_ATTEMPTS = 9
+"""Attempts of an invocation that crashes or times out before its execution fails.
+
+The service makes them, and bills each retry as an operation (the same page). How many they are is
+not documented: a user counted about 9 (github.com/jogold/cloudstructs/issues/362, 2026-07-08).
 """
 
 MAX_CHECKPOINT_BYTES = 250_000
@@ -72,6 +79,9 @@ def max_items(steps: int, shape: Shape) -> int:
 MAX_CHUNKS = (MAX_OPERATIONS - RESERVED_OPERATIONS) // INVOKE_ATTEMPTS
 """Chunks that one execution can wait for, if each of them is tried again."""
 
+MAX_INPUT_BYTES = MAX_CHUNKS * MAX_CHECKPOINT_BYTES
+"""Bytes of a stored input: what so many chunks hold, each of which fits into a checkpoint."""
+
 
 #% endif
 def require_items(count: int, most: int, reason: str) -> None:
@@ -94,18 +104,15 @@ def require_room(count: int, steps: int, shape: Shape) -> None:
     require_items(count, most, f"more than fit into {MAX_OPERATIONS} durable operations")
 
 
-def require_fit(request: Request, definition: Definition[Any]) -> None:
-    """Refuse items that are too large for one checkpoint.
+def require_fit(request: Request, definition: Definition[Any]) -> list[Any]:
+    """Return the work items of a request.
 
     Raises:
-        InvalidInputError: with their size.
+        InvalidInputError: they are too large for one checkpoint.
     """
-    require_size(work_items(definition, request.items), "inputData.items", InvalidInputError)
-
-
-def work_items(definition: Definition[Any], items: list[Any]) -> list[Any]:
-    """Make the work items of an input."""
-    return [definition.work_item(number, data) for number, data in enumerate(items, start=1)]
+    items = [definition.work_item(*numbered) for numbered in enumerate(request.items, start=1)]
+    require_size(items, "inputData.items", InvalidInputError)
+    return items
 
 
 def require_size(

@@ -42,9 +42,6 @@ class Settings(Shape):
     #% if cookiecutter.__wait
     cool_down: int
     #% endif
-    #% if cookiecutter.__wait_for_condition
-    ready_url: str
-    #% endif
     #% if cookiecutter.__invoke
     meter_function_arn: str
     #% endif
@@ -79,9 +76,6 @@ def load(environment: Mapping[str, str]) -> Settings:
         #% endif
         #% if cookiecutter.__wait
         cool_down=_duration(environment, "COOL_DOWN"),
-        #% endif
-        #% if cookiecutter.__wait_for_condition
-        ready_url=environment.get("READY_URL", ""),
         #% endif
         #% if cookiecutter.__invoke
         meter_function_arn=environment.get("METER_FUNCTION_ARN", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -44,15 +44,23 @@ class Fields:
 
     @classmethod
     def from_json(cls, text: str, what: str, error: type[Exception]) -> Fields:
-        """Read an object from its JSON text, in which no key may occur twice."""
+        """Read an object from its JSON text, as ``parse_json`` does."""
         try:
-            value = json.loads(text, object_pairs_hook=_unique_keys)
-        except (ValueError, RecursionError) as problem:
-            raise error(f"{what} is not JSON: {problem}") from problem
+            value = parse_json(text)
+        except NotJsonError as problem:
+            raise error(f"{what} {problem}") from problem
         return cls(value, what, error)
 
     def value(self, name: str) -> Any:
-        """The field as it was sent, or None if it is missing."""
+        """The field as it was sent, or None if it is missing or no JSON that every reader takes."""
+        value = self.unchecked(name)
+        if problem := problem_inside(value):
+            self.refuse(f"{name} {problem}")
+            return None
+        return value
+
+    def unchecked(self, name: str) -> Any:
+        """The field as it was sent: for one whose parts are checked one by one."""
         if name in self._value:
             self.read[name] = self._value[name]
         return self._value.get(name)
@@ -72,18 +80,18 @@ class Fields:
             expected: the pattern in words.
             most: characters.
         """
-        value = self.value(name)
-        if not isinstance(value, str) or len(value) > most or not pattern.fullmatch(value):
+        value = self.unchecked(name)
+        if not _is_text(value, most) or not pattern.fullmatch(value):
             self.refuse(f"{name} is {show(value)}, expected {expected}")
             return ""
         return value
 
     def optional_text(self, name: str) -> str | None:
         """A string of up to 1,000 characters, or None if it is missing or null."""
-        value = self.value(name)
+        value = self.unchecked(name)
         if value is None:
             return None
-        if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH:
+        if not _is_text(value, MAX_TEXT_LENGTH):
             self.refuse(
                 f"{name} is {show(value)}, expected a string of up to {MAX_TEXT_LENGTH} characters"
             )
@@ -100,6 +108,37 @@ class Fields:
             raise self._error("; ".join(self._problems))
 
 
+class NotJsonError(ValueError):
+    """The message says what is wrong, and follows the name of what was read."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read JSON that every reader understands in the same way.
+
+    It is UTF-8 without a byte order mark, no object has a key twice, and ``problem_inside`` finds
+    nothing in it.
+
+    >>> parse_json(b'{"sku": 7}')
+    {'sku': 7}
+
+    Raises:
+        NotJsonError: anything else, however it is nested.
+    """
+    try:
+        if isinstance(text, bytes):
+            encoding = json.detect_encoding(text).upper()
+            if encoding != "UTF-8":
+                named = encoding.replace("-SIG", " with a byte order mark")
+                raise ValueError(f"it is {named}, expected UTF-8")
+            text = text.decode()
+        value = json.loads(text, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise NotJsonError(f"is not JSON: {error}") from None
+    if problem := problem_inside(value):
+        raise NotJsonError(problem)
+    return value
+
+
 def problem_inside(value: Any) -> str | None:
     """Find what ``json.loads`` lets pass and not every JSON reader does; without recursion."""
     pending = [(value, 1)]
@@ -108,8 +147,10 @@ def problem_inside(value: Any) -> str | None:
         if isinstance(current, dict | list):
             if depth > MAX_DEPTH:
                 return f"is nested more than {MAX_DEPTH} levels deep"
-            children = current.values() if isinstance(current, dict) else current
+            children = [*current, *current.values()] if isinstance(current, dict) else current
             pending += [(child, depth + 1) for child in children]
+        elif isinstance(current, str) and not _is_unicode(current):
+            return "has half of a surrogate pair, which is no character"
         elif json_type(current) == "number" and not _is_double(current):
             return "has a number that does not fit into a double"
     return None
@@ -122,7 +163,7 @@ def canonical_json(value: Any) -> bytes:
     b'{"a":"x","b":1}'
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode(errors="surrogatepass")  # JSON may hold half a surrogate pair
+    return text.encode(errors="backslashreplace")  # half a surrogate pair has no UTF-8
 
 
 def json_type(value: Any) -> str:
@@ -163,6 +204,18 @@ def _is_double(number: int | float) -> bool:
         return math.isfinite(float(number))
     except OverflowError:
         return False
+
+
+def _is_text(value: Any, most: int) -> TypeGuard[str]:
+    return isinstance(value, str) and len(value) <= most and _is_unicode(value)
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> JsonObject:

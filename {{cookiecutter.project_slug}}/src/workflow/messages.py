@@ -21,12 +21,13 @@ from chassis import (
 
 
 class Status(StrEnum):
-    """How a workflow that ran to its end has ended."""
+    """How a workflow that ran to its end has ended; the chassis says when it was REFUSED."""
 
     COMPLETED = "COMPLETED"
     COMPLETED_WITH_FAILURES = "COMPLETED_WITH_FAILURES"
     REJECTED = "REJECTED"
     TIMED_OUT = "TIMED_OUT"
+    REFUSED = "REFUSED"
 
 
 def parse_request(event: Any) -> Request:
@@ -63,6 +64,8 @@ def build_output(
 
 def status_of(approval: Approval, checks: list[CheckResult], items: ItemOutcomes) -> Status:
     """How the workflow has ended."""
+    if approval.decision is Decision.NOT_NEEDED:
+        return Status.COMPLETED
     if not approval.goes_on:
         return Status.REJECTED if approval.decision is Decision.REJECTED else Status.TIMED_OUT
     if items.failed or any("error" in check for check in checks):

@@ -20,15 +20,7 @@ from workflow.cool_down import cool_down
 from workflow.data_processor import aggregate
 #% if cookiecutter.__wait_for_condition
 from workflow.messages import build_output
-#% if cookiecutter.__invoke
-from workflow.metering import record_usage
-#% endif
 from workflow.readiness import await_readiness
-
-
-#% elif cookiecutter.__invoke
-from workflow.messages import build_output
-from workflow.metering import record_usage
 
 
 #% else
@@ -46,16 +38,12 @@ def run(execution: Execution[Request]) -> JsonObject:
         cool_down(execution, plan)
         #% endif
         #% if cookiecutter.__wait_for_condition
-        await_readiness(execution, plan)
+        await_readiness(execution)
         #% endif
         checks = execution.run_checks(plan, CHECKS)
         items = execution.process_items(plan)
     metrics = execution.aggregate_results(plan, checks, items, aggregate)
     output = build_output(execution.identity(), approval, checks, items, metrics)
-    #% if cookiecutter.__invoke
-    if approval.goes_on:
-        output["usageRecorded"] = record_usage(execution, plan, metrics)
-    #% endif
     #% if cookiecutter.__child_context
     output["announced"] = announce(execution, plan, output)
     #% endif

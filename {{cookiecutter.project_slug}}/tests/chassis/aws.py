@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from threading import Thread
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import boto3
 import pytest
 
 from chassis.functions import reconciler, starter
 from chassis.tenancy import credentials, stores
-from chassis.tenancy.profile import Profile
+from chassis.tenancy.profile import Limits, Profile, read_tiers
 from chassis.tenancy.registry import TablePartition
 from ops import local
 from ops.tenants import Registry
+from tests.chassis import sample
 
 TABLE = "tenants"
 TENANT_ROLE = "arn:aws:iam::123456789012:role/tenant"
@@ -75,6 +76,20 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     client.delete_table(TableName=TABLE)
 
 
+#% if cookiecutter.fan_out == "yes"
+@pytest.fixture
+def bucket(table: Any, aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A bucket, and the environment of the functions that use it."""
+    del table  # it sets the rest of the environment
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", aws)
+    monkeypatch.setenv("BUCKET", "objects")
+    resource = boto3.resource("s3").create_bucket(Bucket="objects")
+    yield resource
+    resource.objects.delete()
+    resource.delete()
+
+
+#% endif
 @pytest.fixture
 def add(table: Any) -> Add:
     """Add a tenant: ``add("acme", running_executions=1)`` overrides a number of its tier."""
@@ -85,6 +100,12 @@ def add(table: Any) -> Add:
         return TablePartition(tenant_id, table, TABLE)
 
     return add_tenant
+
+
+def admit(partition: TablePartition, name: str, now: int = 0, **limits: int) -> bool:
+    """Count a start as the starter does; ``limits`` stand instead of those of the tier "large"."""
+    tier = read_tiers(sample.definition().tiers)["large"]
+    return partition.admit(name, partition.profile(), cast("Limits", {**tier, **limits}), now)
 
 
 def running(client: Any, tenant_id: str) -> int:

@@ -20,17 +20,24 @@ from chassis.steps import work
 from ops import local
 #% endif
 from tests.chassis import sample
-from tests.chassis.aws import add, aws, table
+#% if cookiecutter.fan_out == "yes"
+from tests.chassis.aws import add, aws, bucket, table
 from tests.execution import Execution, Start
 
-__all__ = ["add", "aws", "table"]  # fixtures
+__all__ = ["add", "aws", "bucket", "table"]  # fixtures
 
 
-#% if cookiecutter.fan_out == "yes"
 @pytest.fixture(autouse=True)
 def _own_objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Each test has a folder of its own for the tenants' objects."""
     monkeypatch.setattr(local, "OBJECTS", tmp_path)
+
+
+#% else
+from tests.chassis.aws import add, aws, table
+from tests.execution import Execution, Start
+
+__all__ = ["add", "aws", "table"]  # fixtures
 
 
 #% endif

@@ -56,6 +56,8 @@ def test_unknown_keys_are_ignored_and_not_passed_on() -> None:
         (make_event([float("nan")]), "inputData.items[0] has a number that does not fit"),
         (make_event(10**400), "inputData.items[0] has a number that does not fit"),
         (make_event(nested(101)), "inputData.items[0] is nested more than 100 levels deep"),
+        (make_event("a", "\ud83d"), "inputData.items[1] has half of a surrogate pair"),
+        (make_event() | {"workflowId": "\ud83d"}, "workflowId is '\\ud83d', expected"),
     ],
 )
 def test_says_what_is_wrong_and_where(event: Any, message: str) -> None:

@@ -25,7 +25,6 @@ from chassis.quotas import (
     require_room,
     require_size,
     short_errors,
-    work_items,
 )
 from chassis.settings import Nesting, Shape
 from chassis.wire import JsonObject, json_size
@@ -69,7 +68,8 @@ def test_every_chunk_can_be_tried_again() -> None:
 #% endif
 def test_items_that_do_not_fit_into_a_checkpoint_are_refused() -> None:
     definition = sample.definition()
-    require_fit(sample.parse_request(make_event("x" * 240_000)), definition)
+    (item,) = require_fit(sample.parse_request(make_event("x" * 240_000)), definition)
+    assert item == sample.work_item(1, "x" * 240_000)
     with pytest.raises(InvalidInputError, match=r"inputData.items takes \d+ bytes"):
         require_fit(sample.parse_request(make_event("x" * 260_000)), definition)
 
@@ -83,7 +83,7 @@ def test_a_size_is_that_of_the_json_which_the_sdk_writes() -> None:
 
 def output_of(succeeded: int, failed: int) -> JsonObject:
     """What matters of an output: the results and the failed items."""
-    items = work_items(sample.definition(), ["some content"] * (succeeded + failed))
+    items = [sample.work_item(number, "content") for number in range(1, succeeded + failed + 1)]
     results = [ItemOutcome(result={"content": "x" * 80})] * succeeded
     errors = [ItemOutcome(error="\U0001f4a5" * 1_000)] * failed
     outcomes = sort_out(list(zip(items, results + errors, strict=True)))

@@ -24,9 +24,6 @@ def test_reads_every_setting() -> None:
         #% if cookiecutter.__wait
         "cool_down": 5,
         #% endif
-        #% if cookiecutter.__wait_for_condition
-        "ready_url": "",
-        #% endif
         #% if cookiecutter.__invoke
         "meter_function_arn": "meter",
         #% endif

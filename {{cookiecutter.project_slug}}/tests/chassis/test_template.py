@@ -23,7 +23,7 @@ from chassis.settings import load
 from chassis.tenancy import credentials, registry
 from ops.local import template
 from tests.chassis import sample
-from tests.chassis.aws import TABLE, Add
+from tests.chassis.aws import TABLE, Add, admit
 from tests.chassis.source import SRC, modules, variables_of
 
 TENANCY = template()["Globals"]["Function"]["Environment"]["Variables"]["TENANCY"]
@@ -142,7 +142,9 @@ def test_no_version_is_ever_deleted() -> None:
 
 def test_every_parameter_of_the_function_publishes_a_version() -> None:
     description = version()["Properties"]["Description"]["Fn::Sub"]
-    text = json.dumps(properties("WorkflowFunction"))
+    of_versions = properties("WorkflowFunction").copy()
+    of_versions.pop("ReservedConcurrentExecutions")  # of the function, whatever version runs
+    text = json.dumps(of_versions)
     conditions = json.dumps(template().get("Conditions", {}))
     problems = []
     for name in template()["Parameters"]:
@@ -156,6 +158,19 @@ def test_every_parameter_of_the_function_publishes_a_version() -> None:
             problems.append(f"{name} is in VersionDescription and WorkflowFunction does not use it")
 
     assert not problems, "\n".join(problems)
+
+
+def test_concurrency_is_reserved_if_it_is_asked_for() -> None:
+    for parameter, condition, names in (
+        ("WorkflowConcurrency", "ReservesWorkflow", {"WorkflowFunction"}),
+        ("ControlConcurrency", "ReservesControl", FUNCTIONS.keys() - {"WorkflowFunction"}),
+    ):
+        assert template()["Parameters"][parameter]["Default"] == 0
+        asked_for = {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, 0]}]}
+        assert transformed()["Conditions"][condition] == asked_for
+        reserved = {"Fn::If": [condition, {"Ref": parameter}, {"Ref": "AWS::NoValue"}]}
+        for name in names:
+            assert properties(name)["ReservedConcurrentExecutions"] == reserved, name
 
 
 def test_the_description_of_a_version_is_short_enough() -> None:
@@ -515,13 +530,15 @@ def test_what_holds_data_stays_when_the_stack_goes() -> None:
 def test_the_reconciler_hears_of_every_end() -> None:
     rule = properties("ReconcilerFunctionExecutionEnded")
     (target,) = rule["Targets"]
-    (prefix,) = rule["EventPattern"]["detail"]["functionArn"]
 
     assert set(rule["EventPattern"]["detail"]["status"]) == reconciler.ENDED - {
-        "NOT_STARTED",
         "FORGOTTEN",
+        "DELETING",  # which has ended before
     }
-    assert prefix == {"prefix": arn("WorkflowFunction")}
+    assert rule["EventPattern"]["detail"]["functionArn"] == [
+        arn("WorkflowFunction"),
+        {"prefix": {"Fn::Sub": "${WorkflowFunction.Arn}:"}},  # not workflow-pool2
+    ]
     assert target["Arn"] == arn("ReconcilerFunction")
     assert target["RetryPolicy"] == {"MaximumRetryAttempts": 10}
     assert target["DeadLetterConfig"] == {"Arn": arn("LostStatusEvents")}
@@ -543,7 +560,10 @@ def test_a_function_has_time_to_say_that_aws_does_not_answer() -> None:
     call = attempts * (config.connect_timeout + config.read_timeout)
 
     for name in FUNCTIONS:
-        assert properties(name)["Timeout"] > call, name
+        timeout = properties(name)["Timeout"]
+        if name == "WorkflowFunction":
+            timeout = template()["Parameters"][timeout["Ref"]]["MinValue"]
+        assert timeout > call, name
     assert call < reconciler.MARGIN_MILLISECONDS / 1_000
     margins = properties("ReconcilerFunction")["Timeout"] * 1_000 / reconciler.MARGIN_MILLISECONDS
     assert margins >= 2, "a sweep would look at nothing"
@@ -559,9 +579,9 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
     forgets = properties("TenantTable")["TimeToLiveSpecification"]
     attribute = forgets["AttributeName"]
     acme = add("acme")
-    acme.admit("acme_ended", 5, 0)
+    admit(acme, "acme_ended")
     acme.release("acme_ended", "SUCCEEDED", now=7)
-    acme.admit("acme_running", 5, 0)
+    admit(acme, "acme_running")
     acme.put_approval("token", "callback", "arn", expires_at=9)
 
     expires = {
@@ -590,7 +610,7 @@ def test_the_index_is_the_one_that_the_reconciler_asks(
 
     client = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))
     monkeypatch.setattr(reconciler, "_client", lambda _: client)
-    add("acme").admit("acme_1", 5, 0)
+    admit(add("acme"), "acme_1")
     list(reconciler.due())
 
     (request,) = asked

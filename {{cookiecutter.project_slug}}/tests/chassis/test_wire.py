@@ -15,9 +15,11 @@ from chassis.wire import (
     MAX_TEXT_LENGTH,
     Fields,
     JsonObject,
+    NotJsonError,
     canonical_json,
     json_size,
     json_type,
+    parse_json,
     problem_inside,
     shorten,
     show,
@@ -66,14 +68,75 @@ def test_only_an_object_has_fields(value: Any, message: str) -> None:
         "{'a': 1}",
         '{"a": 1, "a": 1}',
         '{"a": {"b": 1, "b": 2}}',
+        '{"a": NaN}',
+        '{"a": "\\ud83d"}',
+        '{"a":' + "[" * 100 + "]" * 100 + "}",
         "[" * 100_000,
     ],
 )
 def test_text_that_is_no_clear_object_is_refused_in_one_line(text: str) -> None:
-    with pytest.raises(RefusedError, match=r"^the thing is ") as error:
+    with pytest.raises(RefusedError, match=r"^the thing (is|has) ") as error:
         Fields.from_json(text, "the thing", RefusedError)
 
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("1".encode("utf-16"), "is not JSON: it is UTF-16, expected UTF-8"),
+        ('"a"'.encode("utf-16-le"), "is not JSON: it is UTF-16-LE, expected UTF-8"),
+        ('"a"'.encode("utf-32"), "is not JSON: it is UTF-32, expected UTF-8"),
+        (b"\xef\xbb\xbf1", "is not JSON: it is UTF-8 with a byte order mark, expected UTF-8"),
+        ("\ufeff1", "is not JSON: Unexpected UTF-8 BOM"),
+        (b'"\xe4"', "is not JSON: 'utf-8' codec can't decode byte 0xe4 in position 1"),
+        (b'"\xed\xa0\xbd"', "is not JSON: 'utf-8' codec can't decode byte 0xed"),
+        (b'"\\ud83d"', "has half of a surrogate pair, which is no character"),
+        (b'[{"\\ude00": 1}]', "has half of a surrogate pair, which is no character"),
+        (b"[NaN]", "has a number that does not fit into a double"),
+        (b"-Infinity", "has a number that does not fit into a double"),
+        (b"1e999", "has a number that does not fit into a double"),
+        (b"9" * 5_000, "is not JSON: Exceeds the limit"),
+        (b'{"a": 1, "a": 1}', "is not JSON: a key is given twice"),
+        (b"[" * 101 + b"]" * 101, "is nested more than 100 levels deep"),
+        (b"[" * 100_000, "is not JSON: maximum recursion depth exceeded"),
+        (b'{"a":' * 100_000, "is not JSON: maximum recursion depth exceeded"),
+    ],
+)
+def test_what_readers_of_json_do_not_agree_on_is_named(content: bytes | str, problem: str) -> None:
+    with pytest.raises(NotJsonError) as error:
+        parse_json(content)
+
+    assert str(error.value).startswith(problem)
+
+
+@settings(deadline=None, max_examples=30)
+@given(VALUES)
+def test_text_and_bytes_are_read_alike(value: Any) -> None:
+    text = json.dumps(value)
+
+    assert parse_json(text) == parse_json(text.encode()) == value
+    assert parse_json(canonical_json(value)) == value
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    assert parse_json(b'"\\ud83d\\ude00"') == "\U0001f600"
+
+
+def test_a_field_that_not_every_reader_takes_is_refused() -> None:
+    """Lambda has parsed the event already, and lets these pass."""
+    fields = fields_of(a=float("nan"), b={"c": "\ud83d"}, d="\ud83d", e="\ud83d", f=[1])
+
+    assert (fields.value("a"), fields.value("b"), fields.value("f")) == (None, None, [1])
+    assert (fields.text("d"), fields.optional_text("e")) == ("", None)
+    with pytest.raises(RefusedError) as error:
+        fields.done()
+    assert str(error.value).split("; ") == [
+        "a has a number that does not fit into a double",
+        "b has half of a surrogate pair, which is no character",
+        "d is '\\ud83d', expected a string of 1 to 1000 characters",
+        "e is '\\ud83d', expected a string of up to 1000 characters",
+    ]
 
 
 def test_the_fields_that_were_read_are_kept_as_they_were_sent() -> None:
@@ -159,8 +222,10 @@ def nested(levels: int, *, inside: Any = 1) -> Any:
         (nested(3, inside=float("inf")), "has a number that does not fit into a double"),
         (float("nan"), "has a number that does not fit into a double"),
         ([1, 10**400], "has a number that does not fit into a double"),
+        (["\udfff"], "has half of a surrogate pair, which is no character"),
+        ({"\ud800": 1}, "has half of a surrogate pair, which is no character"),
     ],
-    ids=["100 levels", "fine", "101 levels", "50000 levels", "inf", "nan", "large"],
+    ids=["100 levels", "fine", "101 levels", "50000 levels", "inf", "nan", "large", "half", "key"],
 )
 def test_what_not_every_reader_of_json_takes_is_found(value: Any, problem: str | None) -> None:
     assert problem_inside(value) == problem
@@ -176,8 +241,13 @@ def test_equal_values_have_the_same_canonical_text(value: JsonObject) -> None:
     assert b"\n" not in text
 
 
-def test_half_a_surrogate_pair_can_be_written() -> None:
-    assert canonical_json({"ä": json.loads('"\\ud83d"')}) == b'{"\xc3\xa4":"\xed\xa0\xbd"}'
+def test_half_a_surrogate_pair_is_written_as_utf_8() -> None:
+    """A result or an error of the owner's may have one."""
+    value = {"ä": "\ud83d", "b": "\\ud83d"}
+    text = canonical_json(value)
+
+    assert text == b'{"b":"\\\\ud83d","\xc3\xa4":"\\ud83d"}'
+    assert json.loads(text.decode()) == value
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
+#% if cookiecutter.fan_out == "yes"
+from chassis.tenancy.objects import prefix_of
+#% endif
 from chassis.tenancy.profile import Profile
 from chassis.tenancy.registry import PROFILE, row_key
 from ops import executions, stack, tenants
@@ -69,7 +72,7 @@ def wait_until_over(client: Any, arn: str) -> dict[str, Any]:
     """Wait until the execution has ended."""
     for _ in range(60):
         execution: dict[str, Any] = client.get_durable_execution(DurableExecutionArn=arn)
-        if execution["Status"] != "RUNNING":
+        if execution["Status"] not in executions.ACTIVE:
             return execution
         time.sleep(2)
     pytest.fail("the execution did not end within two minutes")
@@ -302,6 +305,30 @@ def test_no_execution_environment_serves_two_tenants(
     assert streams(TENANT)
     assert streams(other)
     assert not streams(TENANT) & streams(other)
+
+
+#% endif
+#% if cookiecutter.fan_out == "yes"
+def test_more_chunks_than_recursive_loop_detection_counts(
+    messages: Callable[[str], dict[str, Any]],
+) -> None:
+    """A chain of about 16 invocations would be cut; these are side by side, two deep."""
+    stack = boto3.client("cloudformation").describe_stacks(StackName=STACK_NAME)["Stacks"][0]
+    given = {entry["ParameterKey"]: entry["ParameterValue"] for entry in stack["Parameters"]}
+    items = 16 * int(given["ChunkSize"]) + 1
+    lines = "".join(f"{json.dumps(number)}\n" for number in range(items)).encode()
+    ref, bucket, client = f"test-{uuid4().hex}.jsonl", boto3.client("s3"), boto3.client("lambda")
+    place = {"Bucket": stack_output("ObjectBucketName"), "Key": prefix_of(TENANT) + ref}
+    bucket.put_object(**place, Body=lines)
+    try:
+        arn = start_in_cloud(make_event() | {"inputData": {"inputRef": ref}})
+        assert answer(messages(arn), "APPROVED")["accepted"]
+        execution = wait_until_over(client, arn)
+    finally:
+        bucket.delete_object(**place)
+
+    assert execution["Status"] == "SUCCEEDED", execution.get("Error")
+    assert json.loads(execution["Result"])["mapResults"]["succeeded"] == items
 
 
 #% endif

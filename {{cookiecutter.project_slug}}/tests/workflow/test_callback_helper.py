@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from chassis import InvalidAnswerError
@@ -25,6 +27,7 @@ def test_reads_an_approval() -> None:
 
     assert approval.goes_on
     assert approval.to_wire() == {"decision": "APPROVED", "decidedBy": "ada", "comment": "fine"}
+    assert parse_answer(json.dumps(approval.to_wire())) == approval  # what the approver sends on
 
 
 def test_reads_a_rejection() -> None:
@@ -55,6 +58,8 @@ def test_reads_a_rejection() -> None:
         '{"decision": "APPROVED", "decidedBy": 7}',
         '{"decision": "APPROVED", "comment": "' + "x" * 1001 + '"}',
         '{"decision": "APPROVED"',
+        '{"decision": "APPROVED", "comment": "\\ud83d"}',
+        '{"decision": "APPROVED", "other": ' + "[" * 100 + "]" * 100 + "}",
         "[" * 100_000,
     ],
 )

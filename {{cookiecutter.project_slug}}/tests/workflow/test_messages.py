@@ -49,6 +49,7 @@ def test_a_wrong_field_is_named_in_one_line(wrong: dict[str, Any], message: str)
         (Approval(Decision.TIMED_OUT, goes_on=False), [], 0, "TIMED_OUT"),
         (Approval(Decision.HEARTBEAT_LOST, goes_on=False), [], 0, "TIMED_OUT"),
         (Approval(Decision.REJECTED, goes_on=False), [], 0, "REJECTED"),
+        (Approval(Decision.NOT_NEEDED, goes_on=False), [], 0, "COMPLETED"),
     ],
 )
 def test_the_status_says_how_it_has_ended(

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from chassis import Attempt, ItemError
-from chassis.quotas import MAX_ATTEMPTS, RESERVED_OPERATIONS
+from chassis.quotas import INVOCATION_ATTEMPTS, MAX_ATTEMPTS, RESERVED_OPERATIONS
 from tests.crashes import Crasher, Moment
 from tests.execution import Execution, Start
 from tests.workflow.conftest import EVENTS, make_event, read
+from workflow.definition import DEFINITION
+from workflow.messages import Status
 
 
 def fail_b(item: Any, attempt: Attempt) -> Any:
@@ -65,6 +67,23 @@ def test_a_rejection_processes_nothing(start: Start) -> None:
     assert not {"run-checks", "process-items"} & set(execution.names())
 
 
+def test_nobody_is_asked_to_approve_nothing(start: Start) -> None:
+    execution = start(make_event())
+
+    output = execution.output()
+    assert output["status"] == "COMPLETED"
+    assert output["callbackResult"]["decision"] == "NOT_NEEDED"
+    assert output["parallelResults"] == []
+    assert [message for _, message in execution.messages if "token" in message] == []
+
+
+def test_an_event_that_is_refused_ends_with_a_status(start: Start) -> None:
+    output = start(make_event("a") | {"workflowId": "a/b"}).output()
+
+    assert output["status"] == Status.REFUSED
+    assert output["reason"].startswith("workflowId is 'a/b', expected 1 to 64 of")
+
+
 def test_the_operations_are_the_ones_that_running_executions_have(start: Start) -> None:
     """Executions in flight go on with their version: add and remove operations here on purpose."""
     execution = start(make_event("a", "b"))
@@ -88,11 +107,9 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
         ("run-checks", []),  # test_checks.py has their names
         ("process-items", ["work-item-1", "work-item-2"]),
         #% if cookiecutter.__invoke
-        ("aggregate-results", []),
         ("meter-usage", []),
-        #% else
-        ("aggregate-results", []),
         #% endif
+        ("aggregate-results", []),
         #% if cookiecutter.__child_context
         ("announce-result", ["tell-approvers"]),
         #% endif
@@ -100,11 +117,13 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
 
 
 def test_it_fits_into_the_operations_that_are_reserved_for_it(start: Start) -> None:
-    """Without any item, even if each of its operations needs all attempts."""
-    execution = start(make_event())
+    """Beside those of its items, even if each operation and each invocation needs all attempts."""
+    execution = start(make_event("a"))
     execution.approve_all()
 
-    assert len(execution.ended.get_all_operations()) * MAX_ATTEMPTS <= RESERVED_OPERATIONS
+    operations = len(execution.ended.get_all_operations()) - len(DEFINITION.item_steps)
+    retries = execution.invocations * (INVOCATION_ATTEMPTS - 1)
+    assert operations * MAX_ATTEMPTS + retries <= RESERVED_OPERATIONS
 
 
 @pytest.mark.parametrize("moment", ["after", "return"])

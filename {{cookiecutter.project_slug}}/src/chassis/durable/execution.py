@@ -11,7 +11,8 @@ from typing import Any, Generic
 from typing import Generic
 
 #% endif
-from aws_durable_execution_sdk_python import DurableContext
+from aws_durable_execution_sdk_python import DurableContext, StepError
+from aws_durable_execution_sdk_python.lambda_service import ErrorObject
 
 from chassis.durable import policies
 from chassis.durable.approval import await_approval
@@ -22,12 +23,17 @@ from chassis.durable.fan_out import process_chunks
 #% if cookiecutter.__invoke
 from chassis.durable.invocation import invoke
 #% endif
-from chassis.durable.items import process_items
+from chassis.durable.items import process_items, require_tolerable
+#% if cookiecutter.__invoke
+from chassis.durable.metering import record_usage
+#% endif
 from chassis.model import (
     Approval,
     Check,
     CheckResult,
+    Decision,
     Definition,
+    InvalidInputError,
     ItemOutcomes,
     ParseAnswer,
     Plan,
@@ -42,6 +48,9 @@ from chassis.steps import work
 #% endif
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject
+
+INVALID_INPUT = ErrorObject.from_exception(InvalidInputError()).type
+"""What the SDK calls this error when it has ended a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,25 +87,28 @@ class Execution(Generic[R]):
         """Turn the input into work items, and fix the settings for the rest of the execution.
 
         Raises:
-            StepError: the tenant may not run this, or has too many items; the message says why.
-            #% if cookiecutter.fan_out == "no"
-            InvalidInputError: there are more items than fit into one execution.
-            #% endif
+            InvalidInputError: there are more items than the tenant may have processed or than fit,
+                or one of them cannot be read.
+            StepError: the tenant may not run this; the message says why.
         """
         body = work.prepare_work(self.definition, self.stores, self.request, self.arn)
-        #% if cookiecutter.fan_out == "yes"
-        return self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
-
-        #% else
-        plan = self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
+        try:
+            plan = self.durable.step(body, name="prepare-work", config=policies.RETRY_TRANSIENT)
+        except StepError as error:
+            if error.error_type == INVALID_INPUT:
+                raise InvalidInputError(error.message) from error
+            raise
+        #% if cookiecutter.fan_out == "no"
         require_room(plan["item_count"], len(self.definition.item_steps), plan["settings"])
+        #% endif
         return plan
 
-    #% endif
     def ask_for_approval(
         self, plan: Plan, name: str, evidence: JsonObject, parse_answer: ParseAnswer
     ) -> Approval:
         """Tell the approvers, and suspend until one of them answers or the time is up.
+
+        Without any item nobody is asked: the decision is NOT_NEEDED, and nothing goes on.
 
         Args:
             plan: of this execution.
@@ -110,6 +122,8 @@ class Execution(Generic[R]):
             ApprovalTimedOutError: nobody answered, and the stack is set to fail then.
             InvalidAnswerError: the answer is malformed.
         """
+        if not plan["item_count"]:
+            return Approval(Decision.NOT_NEEDED, goes_on=False)
         message = {**self.identity(), "approval": name, **evidence}
         return await_approval(self.durable, self.stores, plan["settings"], message, parse_answer)
 
@@ -131,14 +145,18 @@ class Execution(Generic[R]):
     def process_items(self, plan: Plan) -> ItemOutcomes:
         """Run the steps of every item, with bounded concurrency and a checkpoint for each step.
 
+        #% if cookiecutter.__invoke
+        What was processed is metered before it is judged, also where too much of it has failed.
+
+        #% endif
         Raises:
             TooManyItemsFailedError: a larger share of the items failed than the stack tolerates.
         """
         #% if cookiecutter.fan_out == "yes"
         if plan["stored"]:
-            return process_chunks(self.durable, self.request, plan["stored"], plan["settings"])
+            return process_chunks(self.durable, self.request, plan, plan["stored"])
         #% endif
-        return process_items(
+        outcomes = process_items(
             self.durable,
             plan["items"],
             self.definition.item_steps,
@@ -146,6 +164,12 @@ class Execution(Generic[R]):
             self.request.tenant_id,
             self.arn,
         )
+        #% if cookiecutter.__invoke
+        source = {"executionArn": self.arn, "startedAt": plan["started_at"]}
+        record_usage(self.durable, self.request, plan["settings"], source, outcomes)
+        #% endif
+        require_tolerable(outcomes, plan["settings"])
+        return outcomes
 
     def aggregate_results(
         self,

@@ -10,13 +10,12 @@ from aws_durable_execution_sdk_python import DurableContext, durable_execution
 from aws_durable_execution_sdk_python.lambda_service import LambdaClient
 from aws_durable_execution_sdk_python.plugin import DurableInstrumentationPluginFactory
 
-from chassis import quotas
 from chassis.durable.execution import Execution
 #% if cookiecutter.fan_out == "yes"
 from chassis.durable.fan_out import process_chunk
 #% endif
-from chassis.durable.report import ExecutionReport, request_logger
-from chassis.model import Definition, R
+from chassis.durable.report import ExecutionReport, identity_of, logger_of
+from chassis.model import Definition, InvalidInputError, R, refusal
 from chassis.tenancy.guard import Stack
 from chassis.tenancy.stores import AWS, Stores
 from chassis.wire import JsonObject
@@ -48,8 +47,16 @@ def durable_handler(
         LambdaClient.initialize_client()
 
     def handler(event: Any, context: DurableContext) -> JsonObject:
+        try:
+            return handle(event, context)
+        except InvalidInputError as error:  # the sender's to repair: nobody else has to be called
+            identity = identity_of(definition, event)
+            output = refusal(identity, context.execution_context.durable_execution_arn, str(error))
+            logger_of(identity).warning("input refused", extra=output)
+            return output
+
+    def handle(event: Any, context: DurableContext) -> JsonObject:
         request = definition.parse_request(event)
-        quotas.require_fit(request, definition)
         execution = Execution(
             durable=context, request=request, definition=definition, stores=stores
         )
@@ -64,7 +71,7 @@ def durable_handler(
         #% else
         stack.require_tenant(request.tenant_id, execution.arn, invocation_tenant)
         #% endif
-        context.set_logger(request_logger(request))
+        context.set_logger(logger_of(request.identity()))
         #% if cookiecutter.fan_out == "yes"
         if job:
             return process_chunk(context, definition, stores, request, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aws_durable_execution_sdk_python import BatchResult, DurableContext
-from aws_durable_execution_sdk_python.concurrency.models import BatchItem, CompletionReason
+from aws_durable_execution_sdk_python.concurrency.models import BatchItem
 from aws_durable_execution_sdk_python.config import BatchItemStatus
 
 from chassis import quotas
@@ -26,11 +26,7 @@ def process_items(
     tenant_id: str,
     execution_arn: str,
 ) -> ItemOutcomes:
-    """Process every item, some of them at the same time.
-
-    Raises:
-        TooManyItemsFailedError: the share of failed items is larger than the stack tolerates.
-    """
+    """Process every item, some of them at the same time; ``require_tolerable`` judges."""
     size = settings["items_per_checkpoint"]
     batches = [items[first : first + size] for first in range(0, len(items), size)]
     names = [batch_name(batch) for batch in batches]
@@ -51,24 +47,13 @@ def process_items(
     results: BatchResult[list[ItemOutcome]] = context.map(
         batches, process, name="process-items", config=policies.items(settings, names)
     )
-    outcomes = sort_out(
-        [
-            pair
-            for entry in results.all
-            if entry.status is not BatchItemStatus.STARTED
-            for pair in _outcomes(batches[entry.index], entry)
-        ]
-    )
-    if results.completion_reason is CompletionReason.FAILURE_TOLERANCE_EXCEEDED:
-        raise too_many_failed(
-            outcomes,
-            len(items),
-            settings,
-            f"{results.started_count} left in progress, "
-            f"{len(batches) - results.total_count} not started: ",
-        )
-    require_tolerable(outcomes, settings)
-    return outcomes
+    ended = [
+        pair
+        for entry in results.all
+        if entry.status is not BatchItemStatus.STARTED
+        for pair in _outcomes(batches[entry.index], entry)
+    ]
+    return sort_out(ended, unfinished=len(items) - len(ended))
 
 
 def batch_name(batch: Items) -> str:
@@ -81,7 +66,7 @@ def batch_name(batch: Items) -> str:
     return first if len(batch) == 1 else f"{first} to {last}"
 
 
-def sort_out(outcomes: list[tuple[JsonObject, ItemOutcome]]) -> ItemOutcomes:
+def sort_out(outcomes: list[tuple[JsonObject, ItemOutcome]], unfinished: int = 0) -> ItemOutcomes:
     """Those that succeeded, and those that failed: the more there are, the shorter the reasons."""
     failures = [(item, outcome) for item, outcome in outcomes if "error" in outcome]
     longest = quotas.share_of_errors(len(failures))
@@ -93,33 +78,33 @@ def sort_out(outcomes: list[tuple[JsonObject, ItemOutcome]]) -> ItemOutcomes:
         for item, outcome in failures
     ]
     return ItemOutcomes(
-        succeeded=len(results), failed=len(failures), results=results, failed_items=failed_items
+        succeeded=len(results),
+        failed=len(failures),
+        unfinished=unfinished,
+        results=results,
+        failed_items=failed_items,
     )
 
 
 def require_tolerable(outcomes: ItemOutcomes, settings: Settings) -> None:
-    """Judge by the items when all are done.
+    """Judge by the items: the map leaves some unfinished only when too many others have failed.
 
     Raises:
-        TooManyItemsFailedError: the share of failed items is larger than the stack tolerates.
+        TooManyItemsFailedError: the share of failed items is larger than the stack tolerates. The
+            message names the first of them.
     """
-    items = outcomes.succeeded + outcomes.failed
-    if 100 * outcomes.failed > settings["tolerated_item_failure_percentage"] * items:
-        raise too_many_failed(outcomes, items, settings)
-
-
-def too_many_failed(
-    outcomes: ItemOutcomes, items: int, settings: Settings, unfinished: str = ""
-) -> TooManyItemsFailedError:
-    """The error that names the first of them."""
+    tolerated = settings["tolerated_item_failure_percentage"]
+    items = outcomes.succeeded + outcomes.failed + outcomes.unfinished
+    if not outcomes.unfinished and 100 * outcomes.failed <= tolerated * items:
+        return
     reasons = "; ".join(f"{item['id']}: {item['error']}" for item in outcomes.failed_items[:10])
+    more = f"{outcomes.unfinished} not finished: " if outcomes.unfinished else ""
     #% if cookiecutter.fan_out == "yes"
     if outcomes.results_ref:
-        unfinished = f"what came of each is in {outcomes.results_ref}: "
+        more = f"what came of each is in {outcomes.results_ref}: "
     #% endif
-    return TooManyItemsFailedError(
-        f"{outcomes.failed} of {items} items failed, "
-        f"{settings['tolerated_item_failure_percentage']} % tolerated, {unfinished}{reasons}"
+    raise TooManyItemsFailedError(
+        f"{outcomes.failed} of {items} items failed, {tolerated} % tolerated, {more}{reasons}"
     )
 
 

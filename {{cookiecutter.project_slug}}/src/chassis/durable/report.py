@@ -14,7 +14,8 @@ from aws_durable_execution_sdk_python.plugin import (
     OperationType,
 )
 
-from chassis.model import Definition, InvalidInputError, Request
+from chassis.model import Definition, InvalidInputError, Request, claimed_identity
+from chassis.wire import JsonObject
 
 
 class ExecutionReport(DurableInstrumentationPlugin):
@@ -33,7 +34,7 @@ class ExecutionReport(DurableInstrumentationPlugin):
             for operation in info.operations.values()
             if operation.operation_type is not OperationType.EXECUTION
         ]
-        self._logger_of(info).info(
+        logger_of(identity_of(self._definition, info.execution_input)).info(
             "execution ended",
             extra={
                 "executionArn": info.execution_arn,
@@ -44,23 +45,23 @@ class ExecutionReport(DurableInstrumentationPlugin):
             },
         )
 
-    def _logger_of(
-        self, info: InvocationEndInfo
-    ) -> logging.LoggerAdapter[logging.Logger] | logging.Logger:
-        try:
-            return request_logger(self._definition.parse_request(info.execution_input))
-        except InvalidInputError:  # a refused event has no tenant
-            return logging.getLogger("workflow")
-
     def create_plugin(self, info: InvocationStartInfo, /) -> ExecutionReport:
         """Called by the SDK when an invocation starts; the report is its own factory."""
         del info
         return self
 
 
-def request_logger(request: Request) -> logging.LoggerAdapter[logging.Logger]:
-    """A logger that writes on every line what the request says of itself."""
-    return _ExtraLogger(logging.getLogger("workflow"), request.identity())
+def identity_of(definition: Definition[Request], event: Any) -> JsonObject:
+    """What names an event, also one that is refused."""
+    try:
+        return definition.parse_request(event).identity()
+    except InvalidInputError:
+        return claimed_identity(event)
+
+
+def logger_of(identity: JsonObject) -> logging.LoggerAdapter[logging.Logger]:
+    """A logger that writes on every line what names the request."""
+    return _ExtraLogger(logging.getLogger("workflow"), identity)
 
 
 class _ExtraLogger(logging.LoggerAdapter[logging.Logger]):

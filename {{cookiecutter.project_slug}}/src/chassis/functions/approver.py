@@ -14,6 +14,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chassis.functions.log import log_request
 from chassis.model import (
     Approval,
     Decision,
@@ -23,9 +24,18 @@ from chassis.model import (
 )
 from chassis.tenancy.credentials import tenant_client
 from chassis.tenancy.guard import require_served
-from chassis.tenancy.registry import ApprovalNotFoundError
+from chassis.tenancy.registry import ANSWERED, ApprovalNotFoundError
 from chassis.tenancy.stores import table_partition
-from chassis.wire import JsonObject
+from chassis.wire import JsonObject, problem_inside, show
+
+MAX_ANSWER_BYTES = 32_000
+"""Bytes of JSON of an answer; two texts of 1,000 characters take 24,000 at most."""
+
+CLOSED = {"CallbackTimeoutException", "ResourceNotFoundException"}
+"""The service takes no answer any more: the callback has expired or is closed, or is gone.
+
+Source: Lambda API reference, SendDurableExecutionCallbackSuccess, read 2026-11-25.
+"""
 
 
 class AnswerNotSentError(Exception):
@@ -45,7 +55,10 @@ def approver(parse_answer: ParseAnswer) -> Callable[[Any, Any], JsonObject]:
         try:
             answer_approval(event if isinstance(event, dict) else {}, parse_answer)
         except (ApprovalNotFoundError, InvalidAnswerError, TenantRefusedError) as error:
+            quotes = isinstance(error, InvalidAnswerError)  # the answer, which is not logged
+            log_request("answer refused", event, reason="malformed" if quotes else str(error))
             return {"accepted": False, "reason": str(error)}
+        log_request("answer accepted" if "answer" in event else "heartbeat accepted", event)
         return {"accepted": True}
 
     return handler
@@ -58,34 +71,59 @@ def answer_approval(event: JsonObject, parse_answer: ParseAnswer) -> None:
         AnswerNotSentError: the service did not take it; nothing is consumed.
         TenantRefusedError: no tenant, a malformed one, or not this stack's.
         InvalidAnswerError: the answer is malformed; nothing is consumed.
-        ApprovalNotFoundError: nothing is pending for this tenant under this token.
+        ApprovalNotFoundError: nothing is pending for this tenant under this token, or not any more.
     """
     tenant_id = require_served(event.get("tenantId"), os.environ["TENANT_ID"])
+    if unknown := event.keys() - {"tenantId", "token", "answer"}:  # a misspelt answer, perhaps
+        raise InvalidAnswerError(
+            f"the event has the field {show(min(unknown))}, expected tenantId, token and answer"
+        )
     token = event.get("token")
     if not isinstance(token, str):
         raise ApprovalNotFoundError("there is no such pending approval")
-    answer = json.dumps(event["answer"]) if "answer" in event else None
-    approval = parse_answer(answer) if answer else None
+    approval = read_answer(event["answer"], parse_answer) if "answer" in event else None
     registry = table_partition(tenant_id)
     callback_id = registry.find_approval(token, int(time.time()))
     try:
-        send(tenant_client("lambda", tenant_id), callback_id, approval, answer or "")
+        send(tenant_client("lambda", tenant_id), callback_id, approval)
     except (BotoCoreError, ClientError) as error:
         # Only the kind of error: its text may quote the callback id.
         code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-        if code == "CallbackTimeoutException":
-            raise ApprovalNotFoundError("there is no such pending approval") from None
+        if code in CLOSED:
+            raise ApprovalNotFoundError(f"{ANSWERED}, or its time is up") from None
         reason = code or type(error).__name__
         raise AnswerNotSentError(f"not sent, send it again: {reason}") from None
     if approval:
         registry.close_approval(token)
 
 
-def send(client: Any, callback_id: str, approval: Approval | None, answer: str) -> None:
-    """Complete the callback, which the service does once; without an answer, send a heartbeat."""
+def read_answer(answer: Any, parse_answer: ParseAnswer) -> Approval:
+    """Parse an answer as the workflow will.
+
+    Raises:
+        InvalidAnswerError: it is malformed, too deep or too large.
+    """
+    if problem := problem_inside(answer):
+        raise InvalidAnswerError(f"the answer {problem}")
+    text = json.dumps(answer)
+    if len(text) > MAX_ANSWER_BYTES:
+        raise InvalidAnswerError(
+            f"the answer takes {len(text)} bytes as JSON, and may take {MAX_ANSWER_BYTES}"
+        )
+    return parse_answer(text)
+
+
+def send(client: Any, callback_id: str, approval: Approval | None) -> None:
+    """Complete the callback, which the service does once; without an answer, send a heartbeat.
+
+    What is sent is what was parsed, in one form, and nothing else of the answer.
+    """
     if approval is None:
         client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
-    elif approval.decision is Decision.APPROVED:
+        return
+    given = {name: value for name, value in approval.to_wire().items() if value is not None}
+    answer = json.dumps(given, sort_keys=True)
+    if approval.decision is Decision.APPROVED:
         client.send_durable_execution_callback_success(
             CallbackId=callback_id, Result=answer.encode()
         )

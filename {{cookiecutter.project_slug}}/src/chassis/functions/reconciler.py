@@ -24,7 +24,7 @@ from chassis.tenancy.registry import (
 from chassis.tenancy.stores import table_partition
 from chassis.wire import JsonObject
 
-ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "NOT_STARTED", "FORGOTTEN"}
+ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "DELETING", "FORGOTTEN"}
 MARGIN_MILLISECONDS = 30_000
 """What one look may take, with its retries: a sweep begins none when it has less."""
 
@@ -56,28 +56,31 @@ def sweep(context: Any) -> JsonObject:
     What a sweep has no time for is due first in the next one.
 
     Raises:
-        NotSweptError: some could not be looked at.
+        NotSweptError: some could not be looked at, and with them what is due of their tenants.
     """
-    looked = released = failed = 0
-    for tenant_id, name in due():
+    looked = released = 0
+    failed = set[str]()
+    for tenant_id, name, look_at in due():
         if context.get_remaining_time_in_millis() < MARGIN_MILLISECONDS:
             break
+        if tenant_id in failed:  # it would cost the others their time
+            continue
         looked += 1
-        partition = table_partition(tenant_id)
         try:
-            released += look(partition, name)
+            released += look(table_partition(tenant_id), name, look_at)
         except (BotoCoreError, ClientError):
-            failed += 1
+            failed.add(tenant_id)
             logging.getLogger("workflow").exception("not swept", extra={"executionName": name})
             with suppress(BotoCoreError, ClientError):  # others first, the next time
-                partition.look_again(name, int(time.time()) + LOOK_AFTER_SECONDS)
+                again = int(time.time()) + LOOK_AFTER_SECONDS
+                table_partition(tenant_id).look_again(name, again)
     if failed:
-        raise NotSweptError(f"{failed} of {looked} executions could not be looked at")
+        raise NotSweptError(f"{len(failed)} of {looked} executions could not be looked at")
     return {"looked": looked, "released": released}
 
 
-def due() -> Iterator[tuple[str, str]]:
-    """Tenant and name of each execution to look at, of all tenants."""
+def due() -> Iterator[tuple[str, str, int]]:
+    """Tenant and name of each execution to look at, and since when, of all tenants."""
     pages = (
         _client("dynamodb")
         .get_paginator("query")
@@ -95,23 +98,24 @@ def due() -> Iterator[tuple[str, str]]:
     for page in pages:
         for item in page["Items"]:
             tenant_id = item["pk"]["S"].removeprefix(partition_key(""))
-            yield tenant_id, item["sk"]["S"].removeprefix("RUN#")
+            name, look_at = item["sk"]["S"].removeprefix("RUN#"), int(item["lookAt"]["N"])
+            yield tenant_id, name, look_at
 
 
-def look(partition: TablePartition, name: str) -> bool:
+def look(partition: TablePartition, name: str, look_at: int) -> bool:
     """Release an execution that is over; look again later at one that runs."""
-    arn = partition.arn_of(name)
-    status, now = status_of(arn), int(time.time())
+    arn, now = partition.arn_of(name), int(time.time())
+    if arn is None:  # neither starter nor workflow have seen it
+        return partition.give_up(name, look_at, now)
+    status = status_of(arn)
     if status in ENDED:
         return partition.release(name, status, now, arn)
     partition.look_again(name, now + LOOK_AGAIN_SECONDS)
     return False
 
 
-def status_of(execution_arn: str | None) -> str:
-    """The status of an execution; NOT_STARTED if neither starter nor workflow have seen it."""
-    if execution_arn is None:
-        return "NOT_STARTED"
+def status_of(execution_arn: str) -> str:
+    """The status of an execution; FORGOTTEN if the service does not know it any more."""
     try:
         execution = _client("lambda").get_durable_execution(
             DurableExecutionArn=execution_arn, IncludeExecutionData=False

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -17,14 +16,19 @@ import boto3
 from botocore.exceptions import ClientError
 
 from chassis import quotas
+from chassis.functions.log import log_request
 from chassis.model import Definition, InvalidInputError, Request, TenantRefusedError
 #% if cookiecutter.fan_out == "no"
 from chassis.settings import load_shape
 #% endif
 from chassis.tenancy.credentials import CONFIG
 from chassis.tenancy.guard import execution_name, require_served
-from chassis.tenancy.profile import read_tiers, require_allowed
+from chassis.tenancy.profile import LimitReachedError, read_tiers, require_allowed
+#% if cookiecutter.fan_out == "yes"
+from chassis.tenancy.stores import bucket_objects, table_partition
+#% else
 from chassis.tenancy.stores import table_partition
+#% endif
 from chassis.wire import JsonObject, canonical_json
 
 MAX_KEY_LENGTH = 256
@@ -36,7 +40,8 @@ def starter(definition: Definition[Any]) -> Callable[[Any, Any], JsonObject]:
     Its event is the workflow's own, and may have a ``requestKey``: requests with the same key, or
     else with the same content, are one execution. It returns
     ``{"started": true, "executionName": ..., "executionArn": ...}``, or
-    ``{"started": false, "reason": ...}``.
+    ``{"started": false, "reason": ...}``. Where a limit has been reached for now, the reply has
+    ``"retryAfter"``, too: whole seconds, 1 to 60.
     """
 
     def handler(event: Any, context: Any) -> JsonObject:
@@ -48,45 +53,59 @@ def starter(definition: Definition[Any]) -> Callable[[Any, Any], JsonObject]:
             shape = load_shape(os.environ)
             quotas.require_room(len(request.items), len(definition.item_steps), shape)
             #% endif
-            return start(definition, request, event)
+            name, arn = start(definition, request, event)
         except (InvalidInputError, TenantRefusedError) as error:
-            return {"started": False, "reason": str(error)}
+            log_request("start refused", event, reason=str(error))
+            refusal: JsonObject = {"started": False, "reason": str(error)}
+            if isinstance(error, LimitReachedError):
+                refusal["retryAfter"] = error.retry_after
+            return refusal
+        log_request("start accepted", event, executionName=name)
+        return {"started": True, "executionName": name, "executionArn": arn}
 
     return handler
 
 
-def start(definition: Definition[Any], request: Request, event: JsonObject) -> JsonObject:
-    """Count the execution and invoke the workflow.
+def start(definition: Definition[Any], request: Request, event: JsonObject) -> tuple[str, str]:
+    """Count the execution and invoke the workflow; return its name and ARN.
 
     A start that fails stays counted until the reconciler has looked, because another request of
     the same name may have succeeded; the same request can be sent again at once.
 
     Raises:
-        TenantRefusedError: the tenant is unknown or suspended, or may not run another execution.
-        InvalidInputError: more items than the tenant may have processed.
+        LimitReachedError: the tenant may not start another execution just now.
+        TenantRefusedError: the tenant is unknown or suspended, or the request has been used up.
+        InvalidInputError: more items than the tenant may have processed, or no such input.
     """
     require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = table_partition(request.tenant_id)
-    limits = registry.profile().require_active().limits(read_tiers(definition.tiers))
+    profile = registry.profile().require_active()
+    limits = profile.limits(read_tiers(definition.tiers))
     require_allowed(len(request.items), limits)
     payload = canonical_json(request.event)
-    key = request_key(event) or payload.hex()
+    request_key = read_request_key(event)
+    key = f"key|{request_key}" if request_key else f"content|{payload.hex()}"
     #% if cookiecutter.fan_out == "yes"
-    if request.input_ref and "requestKey" not in event:
+    if request.input_ref and not request_key:
         raise InvalidInputError(
             "a request with inputRef needs a requestKey, because its content is not in the request"
         )
+    if request.input_ref:
+        bucket_objects(request.tenant_id).require_input(request.input_ref)
     #% endif
     workflow = os.environ["WORKFLOW_ALIAS_ARN"]
     name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")
-    registry.admit(name, limits["running_executions"], int(time.time()))
+    registry.admit(name, profile, limits, int(time.time()))
     arn = invoke(request.tenant_id, name, payload)
-    with suppress(TenantRefusedError):  # it is over already
+    try:
         registry.note_arn(arn)
-    return {"started": True, "executionName": name, "executionArn": arn}
+    except TenantRefusedError:
+        if registry.arn_of(name) != arn:  # the first step refuses it, too
+            raise
+    return name, arn
 
 
-def request_key(event: JsonObject) -> str | None:
+def read_request_key(event: JsonObject) -> str | None:
     """The caller's key for the request, if it has one.
 
     Raises:

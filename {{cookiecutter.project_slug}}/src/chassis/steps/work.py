@@ -58,6 +58,7 @@ def prepare_work(
             count this execution.
         InvalidInputError: more items than the tenant may have processed, or than fit.
     """
+    items = quotas.require_fit(request, definition)
     partition = stores.partition(request.tenant_id)
     profile = partition.profile().require_active()
     limits = profile.limits(read_tiers(definition.tiers))
@@ -68,22 +69,20 @@ def prepare_work(
     size = min(settings["chunk_size"], quotas.max_items(len(definition.item_steps), settings))
     stored = cut(definition, stores, request, execution_arn, size, limits["items_per_execution"])
     plan = Plan(
-        started_at=_now().isoformat(),
+        started_at=_wire_time(_now()),
         tier=profile.tier,
         settings=settings,
-        item_count=sum(chunk["count"] for chunk in stored["chunks"])
-        if stored
-        else len(request.items),
-        items=[] if stored else quotas.work_items(definition, request.items),
+        item_count=sum(cut["count"] for cut in stored["cuts"]) if stored else len(items),
+        items=[] if stored else items,
         stored=stored,
     )
     #% else
     plan = Plan(
-        started_at=_now().isoformat(),
+        started_at=_wire_time(_now()),
         tier=profile.tier,
         settings=settings,
-        item_count=len(request.items),
-        items=quotas.work_items(definition, request.items),
+        item_count=len(items),
+        items=items,
     )
     #% endif
     context.logger.info("work prepared", extra={"items": plan["item_count"]})
@@ -182,7 +181,7 @@ def aggregate_results(
     started_at = datetime.fromisoformat(plan["started_at"])
     metrics = {
         **aggregate(items, checks),
-        "startedAt": _wire_time(started_at),
+        "startedAt": plan["started_at"],
         "finishedAt": _wire_time(finished_at),
         "durationSeconds": round((finished_at - started_at).total_seconds(), 3),
     }

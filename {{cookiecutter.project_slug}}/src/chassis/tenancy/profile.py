@@ -15,7 +15,11 @@ from chassis.settings import Settings
 
 
 class Limits(TypedDict):
-    """What a tenant may use; the keys are those of ``tiers.toml``."""
+    """What a tenant may use; the keys are those of ``tiers.toml``, the units are in their names.
+
+    ``running_executions`` are counted from the start to the end, also while they wait;
+    ``starts_per_minute`` are of a minute of the clock.
+    """
 
     items_per_execution: int
     #% if cookiecutter.fan_out == "yes"
@@ -24,9 +28,21 @@ class Limits(TypedDict):
     map_concurrency: int
     callback_timeout_minutes: int
     running_executions: int
+    starts_per_minute: int
+
+
+class LimitReachedError(TenantRefusedError):
+    """The tenant may start nothing just now; ``retry_after`` is in seconds, 1 to 60."""
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        """Take the message without the time."""
+        super().__init__(f"{message}: try again in {retry_after} s")
+        self.retry_after = retry_after
 
 
 Tiers = Mapping[str, Limits]
+COUNTS = ("running", "startsMinute", "starts")
+"""What the starter counts in a tenant's row, which is written before there is anything to count."""
 
 
 @cache
@@ -45,6 +61,8 @@ class Profile:
         tier: one of ``tiers.toml``.
         overrides: limits of the tenant's own.
         running: executions that are counted.
+        minute: in which the last one was started, since 1970.
+        starts: in that minute.
     """
 
     tenant_id: str
@@ -52,6 +70,8 @@ class Profile:
     tier: str
     overrides: Mapping[str, int]
     running: int = 0
+    minute: int = 0
+    starts: int = 0
 
     def to_row(self) -> dict[str, Any]:
         """The attributes of the row, without its key."""
@@ -60,14 +80,16 @@ class Profile:
             "tier": {"S": self.tier},
             "overrides": {"M": {name: {"N": str(n)} for name, n in self.overrides.items()}},
             "running": {"N": str(self.running)},
+            "startsMinute": {"N": str(self.minute)},
+            "starts": {"N": str(self.starts)},
         }
 
     @classmethod
     def from_row(cls, tenant_id: str, row: Mapping[str, Any]) -> Profile:
         """Read what ``to_row`` has made."""
         overrides = {name: int(value["N"]) for name, value in row["overrides"]["M"].items()}
-        running = int(row["running"]["N"])
-        return cls(tenant_id, row["status"]["S"], row["tier"]["S"], overrides, running)
+        counts = [int(row.get(name, {"N": "0"})["N"]) for name in COUNTS]
+        return cls(tenant_id, row["status"]["S"], row["tier"]["S"], overrides, *counts)
 
     def require_active(self) -> Profile:
         """Return the profile itself.
@@ -78,6 +100,26 @@ class Profile:
         if self.status != "ACTIVE":
             raise TenantRefusedError(f"tenant {self.tenant_id} is {self.status.lower()}")
         return self
+
+    def minute_of_start(self, limits: Limits, now: int) -> int:
+        """The minute that a start counts in; never one before the last start's, by whatever clock.
+
+        Raises:
+            LimitReachedError: so many are running, or have been started in this minute.
+        """
+        if self.running >= limits["running_executions"]:
+            raise LimitReachedError(
+                f"tenant {self.tenant_id} has {self.running} running executions, as many as it may",
+                60,
+            )
+        minute = max(now // 60, self.minute)
+        if minute == self.minute and self.starts >= limits["starts_per_minute"]:
+            raise LimitReachedError(
+                f"tenant {self.tenant_id} has started {self.starts} executions in this minute, "
+                "as many as it may",
+                min(60, (minute + 1) * 60 - now),
+            )
+        return minute
 
     def limits(self, tiers: Tiers) -> Limits:
         """The numbers of the tier, with the tenant's own instead of some of them.
@@ -109,6 +151,17 @@ def require_allowed(count: int, limits: Limits) -> None:
     require_items(count, limits["items_per_execution"], "more than the tenant's tier allows")
 
 
+def concurrent_invocations(limits: Limits) -> int:
+    """Invocations of the workflow that all running executions of a tenant can have at a time."""
+    #% if cookiecutter.fan_out == "yes"
+    return limits["running_executions"] * limits["fan_out_width"]
+
+
+    #% else
+    return limits["running_executions"]
+
+
+    #% endif
 def narrow(settings: Settings, limits: Limits) -> Settings:
     """The stack's settings, lowered to what the tenant may use; never raised."""
     narrowed = settings.copy()

@@ -13,7 +13,7 @@ from typing import Any
 
 from chassis.model import TenantRefusedError
 from chassis.tenancy.guard import execution_name_of
-from chassis.tenancy.profile import Profile
+from chassis.tenancy.profile import LimitReachedError, Limits, Profile
 
 PROFILE = "PROFILE"
 SAME_EXECUTION = "(attribute_not_exists(executionArn) OR executionArn = :arn)"
@@ -24,6 +24,7 @@ LOOK_AFTER_SECONDS = 15 * 60
 LOOK_AGAIN_SECONDS = 60 * 60
 """How long after that it looks again, as long as the execution runs."""
 
+ANSWERED = "this approval has been answered already"
 REMEMBERED_SECONDS = 100 * 24 * 60 * 60
 """How long an execution that has ended is remembered: longer than the service can (90 days)."""
 
@@ -65,22 +66,41 @@ class TablePartition:
         Raises:
             TenantRefusedError: the registry does not know the tenant.
         """
-        item = self._client.get_item(
-            TableName=self._table, Key=self._key(PROFILE), ConsistentRead=True
-        ).get("Item")
-        if not item:
-            raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
-        return Profile.from_row(self.tenant_id, item)
+        return self._profile(self._read(PROFILE))
 
-    def admit(self, name: str, limit: int, started_at: int) -> bool:
+    def _profile(self, row: Any) -> Profile:
+        if not row:
+            raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
+        return Profile.from_row(self.tenant_id, row)
+
+    def _read(self, sort_key: str) -> dict[str, Any]:
+        """An item as it is now; without attributes, if there is none."""
+        item: dict[str, Any] = self._client.get_item(
+            TableName=self._table, Key=self._key(sort_key), ConsistentRead=True
+        ).get("Item", {})
+        return item
+
+    def _run(self, name: str | None) -> dict[str, Any]:
+        return self._read(f"RUN#{name}")
+
+    def admit(self, name: str, profile: Profile, limits: Limits, now: int) -> bool:
         """Count an execution that is about to start; False if it is running and counted already.
 
+        Either way the reconciler does not look at it for the next 15 minutes, nor give up what it
+        has looked at before. A refusal that the profile shows writes nothing.
+
+        Args:
+            name: of the execution.
+            profile: as it has been read.
+            limits: that hold for the tenant.
+            now: in seconds.
+
         Raises:
-            TenantRefusedError: so many are running already, the tenant has been suspended, or the
-                execution has ended, so that the service may have forgotten it.
+            LimitReachedError: so many are running, or have been started in this minute.
+            TenantRefusedError: the tenant is suspended or gone, or the execution has ended, so that
+                the service may have forgotten it.
         """
-        look_at = {"N": str(started_at + LOOK_AFTER_SECONDS)}
-        run = {"state": {"S": "RUNNING"}, "lookAt": look_at}
+        run = {"state": {"S": "RUNNING"}, "lookAt": {"N": str(now + LOOK_AFTER_SECONDS)}}
         put = {
             "Item": {**self._key(f"RUN#{name}"), **run},
             "ConditionExpression": "attribute_not_exists(pk) OR #state = :never",
@@ -88,46 +108,76 @@ class TablePartition:
             "ExpressionAttributeValues": {":never": {"S": "NOT_STARTED"}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        count = {
-            "Key": self._key(PROFILE),
-            "UpdateExpression": "ADD running :one",
-            "ConditionExpression": "running < :limit AND #status = :active",
-            "ExpressionAttributeNames": {"#status": "status"},
-            "ExpressionAttributeValues": {
-                ":one": {"N": "1"},
-                ":limit": {"N": str(limit)},
-                ":active": {"S": "ACTIVE"},
-            },
+        while True:  # what has changed since it was read is looked at again
+            try:
+                minute = profile.require_active().minute_of_start(limits, now)
+            except LimitReachedError:
+                if self._run(name).get("state") == {"S": "RUNNING"} and self._renew(name, now):
+                    return False
+                raise
+            count = self._count(minute, limits, is_new=minute > profile.minute)
+            failed_run, failed_count = self._transact({"Put": put}, {"Update": count})
+            if failed_run:
+                state = failed_run["Item"]["state"]["S"]
+                if state != "RUNNING":
+                    raise TenantRefusedError(
+                        f"this request has been processed before ({state}): "
+                        "give it another requestKey"
+                    )
+                if self._renew(name, now):
+                    return False
+            elif failed_count:
+                profile = self._profile(failed_count.get("Item"))
+            else:
+                return True
+
+    def _renew(self, name: str, now: int) -> bool:
+        """Keep the admission of a start that is tried again; False if it is not running now."""
+        return self.look_again(name, now + LOOK_AFTER_SECONDS)
+
+    def _count(self, minute: int, limits: Limits, *, is_new: bool) -> dict[str, Any]:
+        """Count a start, the first one of its minute or another one."""
+        change = "SET startsMinute = :minute, starts = :one ADD running :one"
+        room = "(attribute_not_exists(startsMinute) OR startsMinute < :minute)"
+        values = {
+            ":one": {"N": "1"},
+            ":active": {"S": "ACTIVE"},
+            ":running": {"N": str(limits["running_executions"])},
+            ":minute": {"N": str(minute)},
         }
-        failed_run, failed_count = self._transact({"Put": put}, {"Update": count})
-        if failed_run:
-            state = failed_run["Item"]["state"]["S"]
-            if state == "RUNNING":
-                return False
-            raise TenantRefusedError(
-                f"this request has been processed before ({state}): give it another requestKey"
-            )
-        if failed_count:
-            raise TenantRefusedError(
-                f"tenant {self.tenant_id} has {limit} running executions, as many as it may, "
-                "or has been suspended"
-            )
-        return True
+        if not is_new:
+            change = "ADD running :one, starts :one"
+            room = "startsMinute = :minute AND starts < :starts"
+            values[":starts"] = {"N": str(limits["starts_per_minute"])}
+        return {
+            "Key": self._key(PROFILE),
+            "UpdateExpression": change,
+            "ConditionExpression": f"#status = :active AND running < :running AND {room}",
+            "ExpressionAttributeNames": {"#status": "status"},
+            "ExpressionAttributeValues": values,
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
 
     def note_arn(self, execution_arn: str) -> None:
         """Remember an execution that has started, so that the reconciler can ask how it is.
+
+        One that had been given up, and is refused here, has failed: it is not started again.
 
         Raises:
             TenantRefusedError: it is not counted as running, or another of its name is.
         """
         name = execution_name_of(execution_arn)
-        arn = {":arn": {"S": execution_arn}}
-        if not self._update_run(name, "RUNNING", "executionArn = :arn", arn, SAME_EXECUTION):
-            raise TenantRefusedError("this execution is not counted as running: use the starter")
+        arn, failed = {":arn": {"S": execution_arn}}, {":state": {"S": "FAILED"}}
+        for _ in range(2):  # it may be counted again in between
+            if self._update_run(name, "RUNNING", "executionArn = :arn", arn, SAME_EXECUTION):
+                return
+            if self._update_run(name, "NOT_STARTED", "#state = :state", failed):
+                break
+        raise TenantRefusedError("this execution is not counted as running: use the starter")
 
-    def look_again(self, name: str, look_at: int) -> None:
-        """Let the reconciler look at a running execution later, and at others before."""
-        self._update_run(name, "RUNNING", "lookAt = :at", {":at": {"N": str(look_at)}})
+    def look_again(self, name: str, look_at: int) -> bool:
+        """Let the reconciler look at a running execution later; False if it is not running."""
+        return self._update_run(name, "RUNNING", "lookAt = :at", {":at": {"N": str(look_at)}})
 
     def _update_run(
         self, name: str | None, state: str, change: str, values: Any, condition: str = ""
@@ -148,36 +198,59 @@ class TablePartition:
 
     def arn_of(self, name: str) -> str | None:
         """The ARN of an execution that was counted, or None if nobody has seen it start."""
-        item = self._client.get_item(
-            TableName=self._table, Key=self._key(f"RUN#{name}"), ConsistentRead=True
-        ).get("Item", {})
-        return item["executionArn"]["S"] if "executionArn" in item else None
+        run = self._run(name)
+        return run["executionArn"]["S"] if "executionArn" in run else None
 
     def release(self, name: str, state: str, now: int, execution_arn: str | None = None) -> bool:
         """Count down when an execution has ended; False if that has been done before.
 
         Args:
             name: of the execution.
-            state: how it has ended; NOT_STARTED for one that nobody has seen start.
+            state: how it has ended.
             now: in seconds.
             execution_arn: of the execution; without it the one that is counted is meant.
         """
-        condition, arn = "#state = :running", {}
-        if state == "NOT_STARTED":
-            condition += " AND attribute_not_exists(executionArn)"
-        elif execution_arn:
-            condition += f" AND {SAME_EXECUTION}"
+        if execution_arn is None:
+            released = self._end(name, state, now)
+        else:
             arn = {":arn": {"S": execution_arn}}
+            released = self._end(name, state, now, SAME_EXECUTION, ", executionArn = :arn", arn)
+        if not released:
+            # One that was given up has started after all, and was refused: it has ended like that.
+            self._update_run(name, "NOT_STARTED", "#state = :state", {":state": {"S": state}})
+        return released
+
+    def give_up(self, name: str, look_at: int, now: int) -> bool:
+        """Count down when nobody has seen an execution start; False if it has been admitted since.
+
+        Args:
+            name: of the execution.
+            look_at: when it was due to be looked at: an index is late, a start is tried again.
+            now: in seconds.
+        """
+        unchanged = "attribute_not_exists(executionArn) AND lookAt = :at"
+        return self._end(name, "NOT_STARTED", now, unchanged, "", {":at": {"N": str(look_at)}})
+
+    def _end(
+        self,
+        name: str,
+        state: str,
+        now: int,
+        condition: str = "",
+        change: str = "",
+        values: dict[str, Any] | None = None,
+    ) -> bool:
+        """Count a running execution down, if the condition holds."""
         end = {
             "Key": self._key(f"RUN#{name}"),
-            "UpdateExpression": "SET #state = :state, expiresAt = :expires REMOVE lookAt",
-            "ConditionExpression": condition,
+            "UpdateExpression": f"SET #state = :state, expiresAt = :expires{change} REMOVE lookAt",
+            "ConditionExpression": " AND ".join(filter(None, ["#state = :running", condition])),
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {
                 ":state": {"S": state},
                 ":running": {"S": "RUNNING"},
                 ":expires": {"N": str(now + REMEMBERED_SECONDS)},
-                **arn,
+                **(values or {}),
             },
         }
         count = {
@@ -187,11 +260,8 @@ class TablePartition:
             "ExpressionAttributeValues": {":minusOne": {"N": "-1"}, ":zero": {"N": "0"}},
         }
         failed_end, failed_count = self._transact({"Update": end}, {"Update": count})
-        if failed_end:
-            # One that was given up has started after all, and was refused: it has ended like that.
-            self._update_run(name, "NOT_STARTED", "#state = :state", {":state": {"S": state}})
-            return False
-        if failed_count:  # nothing left to count down: the tenant is gone, or was set by hand
+        # Nothing left to count down: the tenant is gone, or was set by hand.
+        if failed_count and not failed_end:
             failed_end, _ = self._transact({"Update": end}, None)
         return not failed_end
 
@@ -253,12 +323,12 @@ class TablePartition:
 
     #% endif
     #% if cookiecutter.__invoke
-    def put_usage(self, execution_arn: str, finished_at: str, processed: int, failed: int) -> None:
-        """Record what an execution has used; by time, to be queried for a month."""
+    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
+        """Record what an execution or a chunk has used; by time, to be queried for a month."""
         self._client.put_item(
             TableName=self._table,
             Item={
-                **self._key(f"USAGE#{finished_at}#{execution_arn}"),
+                **self._key(f"USAGE#{started_at}#{source}"),
                 "itemsProcessed": {"N": str(processed)},
                 "itemsFailed": {"N": str(failed)},
             },
@@ -269,12 +339,14 @@ class TablePartition:
         """Look up the callback id of a pending approval, a secret, and leave the approval as it is.
 
         Raises:
-            ApprovalNotFoundError: there is none with this token under this tenant.
+            ApprovalNotFoundError: there is none with this token under this tenant, or not any more.
         """
         item = self._client.get_item(
             TableName=self._table, Key=self._key(token_key(token)), ConsistentRead=True
         ).get("Item")
-        if not item or item["state"]["S"] != "PENDING" or int(item["expiresAt"]["N"]) < now:
+        if item and item["state"]["S"] == "ANSWERED":
+            raise ApprovalNotFoundError(ANSWERED)
+        if not item or int(item["expiresAt"]["N"]) < now:
             raise ApprovalNotFoundError("there is no such pending approval")
         return str(item["callbackId"]["S"])
 

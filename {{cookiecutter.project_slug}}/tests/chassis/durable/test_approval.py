@@ -21,7 +21,7 @@ from chassis.wire import MAX_TEXT_LENGTH, JsonObject
 from ops import local
 from ops.local import Question
 from tests.chassis import sample
-from tests.execution import Execution, Start, make_event
+from tests.execution import SECONDS, Execution, Start, make_event
 
 TOPIC = "arn:aws:sns:us-east-1:123456789012:approvals"
 BOB = '{"decision": "REJECTED", "decidedBy": "bob", "comment": "no"}'
@@ -44,6 +44,18 @@ def test_approved(start: Start) -> None:
     assert output["approvals"] == [{"decision": "APPROVED", "decidedBy": "ada", "comment": "fine"}]
     assert output["mapResults"]["succeeded"] == 2
     assert len(output["checks"]) == len(sample.CHECKS)
+
+
+def test_nobody_is_asked_to_approve_nothing(start: Start) -> None:
+    execution = start(make_event(), approvals=("one", "two"))
+
+    assert execution.next_question(SECONDS) is None
+    assert execution.messages == []
+    assert execution.names() == ["prepare-work", "aggregate-results"]
+    assert execution.output()["approvals"] == [
+        {"decision": "NOT_NEEDED", "decidedBy": None, "comment": None}
+    ]
+    assert_nothing_was_processed(execution)
 
 
 def test_rejected_by_an_answer(start: Start) -> None:

@@ -38,7 +38,7 @@ def test_without_any_check_nothing_is_run(start: Start) -> None:
 
     assert output["checks"] == []
     assert output["mapResults"]["succeeded"] == 1
-    assert execution.names() == ["prepare-work", "approval", "process-items", "aggregate-results"]
+    assert not [name for name in execution.names() if "check" in str(name)]
 
 
 def test_a_check_that_fails_fails_the_execution(start: Start) -> None:

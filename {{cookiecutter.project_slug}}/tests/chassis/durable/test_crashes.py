@@ -218,7 +218,7 @@ ANSWERS = {
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
-    items=st.lists(st.sampled_from(["x", 7, ["deep"], {}, ""]), max_size=6),
+    items=st.lists(st.sampled_from(["x", 7, ["deep"], {}, ""]), min_size=1, max_size=6),
     answer=st.sampled_from(list(ANSWERS)),
     moment=st.sampled_from(MOMENTS),
     numbers=st.sets(st.integers(1, 12), max_size=3),

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from chassis import ItemError, TransientError
+from chassis import InvalidInputError, ItemError, TransientError
+from chassis.durable.policies import ONCE
 from tests.chassis import sample
 from tests.chassis.conftest import Failing
 from tests.execution import Execution, Start, make_event
@@ -34,33 +35,95 @@ def ended(log: pytest.LogCaptureFixture) -> Line:
     return line
 
 
-def no_run(execution: Any) -> Any:
-    raise AssertionError(f"{execution} was run")
+IDENTITY = {"workflowId": "wf-1", "tenantId": "acme"}
 
 
 @pytest.mark.parametrize(
-    "event",
+    ("event", "claimed", "operations", "reason"),
     [
-        pytest.param([], id="not an object"),
-        pytest.param({}, id="nothing"),
-        pytest.param(make_event() | {"tenantId": "../x"}, id="tenant"),
-        pytest.param(make_event() | {"inputData": {"items": {"a": 1}}}, id="items"),
-        pytest.param(make_event("x" * 300_000), id="too large"),
+        pytest.param([], {}, [], "the event is of type array", id="not an object"),
+        pytest.param({"tenantId": "acme"}, {"tenantId": "acme"}, [], "workflowId", id="one field"),
+        pytest.param(
+            make_event() | {"tenantId": "../x"},
+            {"workflowId": "wf-1"},
+            [],
+            "tenantId is '../x'",
+            id="tenant",
+        ),
+        pytest.param(
+            make_event() | {"inputData": {}}, IDENTITY, [], "inputData.items is", id="items"
+        ),
+        pytest.param(
+            make_event("x" * 300_000),
+            IDENTITY,
+            ["prepare-work"],
+            "inputData.items takes 300",
+            id="too large",
+        ),
     ],
 )
-def test_bad_input_fails_before_anything_happens(
-    start: Start, log: pytest.LogCaptureFixture, event: Any
+def test_an_execution_that_is_refused_says_why_and_leaves_no_dead_letter(
+    start: Start,
+    log: pytest.LogCaptureFixture,
+    event: Any,
+    claimed: dict[str, str],
+    operations: list[str],
+    reason: str,
 ) -> None:
-    execution = start(event, run=no_run)
+    """Lambda sends the event of a failed execution to the queue; this one has succeeded."""
+    execution = start(event)
 
-    error, message = execution.error()
+    output = execution.output()
 
-    assert error == "InvalidInputError"
-    assert "\n" not in message
-    assert execution.ended.get_all_operations() == []
-    line = ended(log)
-    assert (line["executionStatus"], line["durableOperations"]) == ("FAILED", 0)
-    assert line["errorType"].endswith("InvalidInputError")
+    assert output.pop("reason").startswith(reason)
+    assert output == claimed | {"executionArn": execution.arn, "status": "REFUSED"}
+    assert execution.names() == operations
+    assert all(step.attempt == 1 for step in execution.ended.operations)  # type: ignore[attr-defined]
+    assert execution.messages == []
+    (warning,) = [line for line in lines(log) if line["levelname"] == "WARNING"]
+    assert warning["message"] == "input refused"
+    assert warning["reason"].startswith(reason)
+    assert warning["executionArn"] == execution.arn
+    assert warning.get("tenantId") == claimed.get("tenantId")
+    assert (ended(log)["executionStatus"], ended(log)["errorType"]) == ("SUCCEEDED", None)
+
+
+def test_an_oversized_event_is_refused_before_the_tenant_is_looked_up(start: Start) -> None:
+    execution = start(make_event("x" * 300_000) | {"tenantId": "nobody"})
+
+    assert "inputData.items takes" in execution.refusal()
+
+
+def test_the_work_items_are_made_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not again at every replay."""
+    made: list[int] = []
+    work_item = sample.work_item
+
+    def counted(number: int, data: Any) -> Any:
+        made.append(number)
+        return work_item(number, data)
+
+    monkeypatch.setattr(sample, "work_item", counted)
+    execution = finished(start, Failing(TransientError("try later"), "b", attempts=1))
+
+    assert execution.invocations > 1
+    assert made == [1, 2, 3, 4, 5, 6]
+
+
+def test_what_the_phases_refuse_later_is_no_fault_of_the_input(start: Start) -> None:
+    """An error of the same name in another step fails the execution."""
+
+    def run(execution: Any) -> Any:
+        execution.prepare_work()
+
+        def refuse(_: Any) -> None:
+            raise InvalidInputError("the warehouse does not know it")
+
+        execution.context.step(refuse, name="own", config=ONCE)
+
+    error, _ = start(make_event("a"), run=run).error()
+
+    assert error == "StepError"
 
 
 def test_a_wrong_setting_is_named(start: Start) -> None:

@@ -123,6 +123,9 @@ def test_the_operations_are_the_ones_that_running_executions_have(
             "process-items",
             branches("MapIteration", ["item-1", "item-1 ship"], ["item-2", "item-2 ship"]),
         ),
+        #% if cookiecutter.__invoke
+        ("ChainedInvoke", "meter-usage", []),
+        #% endif
         ("Step", "aggregate-results", []),
     ]
 

@@ -13,21 +13,30 @@ from chassis.tenancy import credentials
 
 
 class Lambda:
-    """Notes what it is asked to do; ``error`` is the code that every call fails with."""
+    """Notes what it is asked to do; ``error`` is the code that every call fails with.
+
+    ``meanwhile`` happens once, after the next call has come and before it is answered.
+    """
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
         self.error: str | None = None
         self.status: str | None = None
+        self.execution_id = "id"
+        self.meanwhile: Callable[[], object] | None = None
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**request: Any) -> Any:
             self.calls.append((operation, request))
+            meanwhile, self.meanwhile = self.meanwhile, None
+            if meanwhile:
+                meanwhile()
             if self.error:
                 raise ClientError({"Error": {"Code": self.error, "Message": "no"}}, operation)
             if operation == "get_durable_execution":
                 return {"Status": self.status}
-            return {"DurableExecutionArn": arn_of(request.get("DurableExecutionName", ""))}
+            name = request.get("DurableExecutionName", "")
+            return {"DurableExecutionArn": arn_of(name, self.execution_id)}
 
         return call
 
@@ -49,6 +58,7 @@ def lambda_(table: Any, monkeypatch: pytest.MonkeyPatch) -> Lambda:
     return stand_in
 
 
-def arn_of(name: str) -> str:
+def arn_of(name: str, execution_id: str = "id") -> str:
     """The ARN of an execution."""
-    return f"arn:aws:lambda:us-east-1:123456789012:function:f:1/durable-execution/{name}/id"
+    function = "arn:aws:lambda:us-east-1:123456789012:function:f:1"
+    return f"{function}/durable-execution/{name}/{execution_id}"

@@ -41,6 +41,10 @@ def answer(tenant_id: str, decision: str | None, token: str = "the-token") -> Js
     return HANDLER(event, None)
 
 
+def asked(answer: Any) -> JsonObject:
+    return {"tenantId": "acme", "token": "the-token", "answer": answer}
+
+
 def test_an_approval_is_given_once(lambda_: Lambda) -> None:
     assert answer("acme", "APPROVED") == {"accepted": True}
     assert answer("acme", "APPROVED")["accepted"] is False
@@ -125,10 +129,83 @@ def test_no_secret_is_logged_even_when_everything_is(
         assert secret not in logged
 
 
+def test_what_is_sent_is_what_was_parsed(lambda_: Lambda) -> None:
+    sent = {"junk": "x" * 20_000, "decision": "APPROVED", "decidedBy": "ada", "comment": None}
+
+    assert HANDLER(asked(sent), None) == {"accepted": True}
+    assert lambda_.calls[0][1]["Result"] == b'{"decidedBy": "ada", "decision": "APPROVED"}'
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"anwser": {}}, "the event has the field 'anwser', expected tenantId, token and answer"),
+        ({"x" * 600_000: 1}, "the event has the field 'xxx"),
+        ({"answer": {"decision": "APPROVED", "x": "y" * 600_000}}, "the answer takes 6000"),
+        ({"answer": {"decision": "APPROVED", "x": nested(200)}}, "the answer is nested more than"),
+        ({"answer": nested(100_000)}, "the answer is nested more than 100 levels"),
+    ],
+    ids=["misspelt", "long key", "large", "deep", "very deep"],
+)
+def test_what_is_unknown_or_too_large_is_refused(
+    lambda_: Lambda, more: JsonObject, reason: str
+) -> None:
+    reply = HANDLER({"tenantId": "acme", "token": "the-token", **more}, None)
+
+    assert reply["reason"].startswith(reason)
+    assert len(reply["reason"]) < 200
+    assert lambda_.calls == []
+
+
+def test_every_request_writes_one_line_without_a_secret(
+    lambda_: Lambda, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "workflow"):
+        answer("acme", "the-answer")
+        answer("acme", None)
+        answer("acme", "APPROVED")
+        answer("acme", "APPROVED")
+        HANDLER({"token": "the-token"}, None)
+
+    records = [vars(record) for record in caplog.records if record.name == "workflow"]
+    lines = [(line["message"], line["tenantId"], line.get("reason")) for line in records]
+    assert lines == [
+        ("answer refused", "acme", "malformed"),
+        ("heartbeat accepted", "acme", None),
+        ("answer accepted", "acme", None),
+        ("answer refused", "acme", "this approval has been answered already"),
+        ("answer refused", None, "the event names no tenant"),
+    ]
+    for secret in ("the-token", "the-callback", "the-answer"):
+        assert secret not in str(records)
+    assert len(lambda_.calls) == 2
+
+
 def test_an_answer_of_null_is_no_heartbeat(lambda_: Lambda) -> None:
     event = {"tenantId": "acme", "token": "the-token", "answer": None}
 
     assert HANDLER(event, None)["accepted"] is False
+    assert lambda_.calls == []
+
+
+@pytest.mark.parametrize("levels", [99, 400, 900, 5_000])
+def test_an_answer_that_is_nested_too_deep_is_no_answer(lambda_: Lambda, levels: int) -> None:
+    """Wherever Python's own JSON gives up."""
+    deep: Any = 1
+    for _ in range(levels):
+        deep = [deep]
+    given = {"decision": "APPROVED", "other": [deep]}
+
+    reply = HANDLER({"tenantId": "acme", "token": "the-token", "answer": given}, None)
+
+    assert reply["reason"] == "the answer is nested more than 100 levels deep"
     assert lambda_.calls == []
 
 

@@ -13,7 +13,7 @@ from chassis.functions.reconciler import handler
 from chassis.tenancy.guard import execution_name
 from chassis.tenancy.registry import row_key
 from chassis.wire import JsonObject
-from tests.chassis.aws import TABLE, Add, running, stop_clock
+from tests.chassis.aws import TABLE, Add, admit, running, stop_clock
 from tests.chassis.functions.conftest import Lambda, arn_of
 
 NAME = execution_name("acme", "wf-1", "k")
@@ -35,8 +35,8 @@ def status_event(name: str, status: str = "SUCCEEDED") -> JsonObject:
 
 
 def test_an_event_that_comes_twice(table: Any, add: Add, lambda_: Lambda) -> None:
-    add("acme").admit(NAME, 5, 0)
-    add("globex").admit(execution_name("globex", "wf-1", "k"), 5, 0)
+    admit(add("acme"), NAME)
+    admit(add("globex"), execution_name("globex", "wf-1", "k"))
 
     released = [handler(status_event(NAME), None)["released"] for _ in range(3)]
 
@@ -52,7 +52,7 @@ def test_an_execution_that_the_starter_has_not_started(lambda_: Lambda) -> None:
 
 @pytest.mark.parametrize("status", ["RUNNING", "PAUSED"])
 def test_an_execution_that_is_not_over(table: Any, add: Add, lambda_: Lambda, status: str) -> None:
-    add("acme").admit(NAME, 5, 0)
+    admit(add("acme"), NAME)
 
     assert handler(status_event(NAME, status), None) == {"released": 0}
     assert running(table, "acme") == 1
@@ -62,7 +62,7 @@ def test_an_execution_that_is_not_over(table: Any, add: Add, lambda_: Lambda, st
 def test_the_sweep_gives_up_what_nobody_has_seen_start(
     table: Any, add: Add, lambda_: Lambda
 ) -> None:
-    add("acme").admit(NAME, 5, 0)
+    admit(add("acme"), NAME)
 
     assert handler({}, Context()) == {"looked": 1, "released": 1}
     assert running(table, "acme") == 0
@@ -76,7 +76,7 @@ def test_the_sweep_asks_for_the_execution_and_not_again_soon(
     table: Any, add: Add, lambda_: Lambda, status: str, left: int
 ) -> None:
     acme = add("acme")
-    acme.admit(NAME, 5, 0)
+    admit(acme, NAME)
     acme.note_arn(arn_of(NAME))
     lambda_.status = status
 
@@ -89,7 +89,7 @@ def test_the_sweep_asks_for_the_execution_and_not_again_soon(
 
 def test_an_execution_that_the_service_has_forgotten(table: Any, add: Add, lambda_: Lambda) -> None:
     acme = add("acme")
-    acme.admit(NAME, 5, 0)
+    admit(acme, NAME)
     acme.note_arn(arn_of(NAME))
     lambda_.error = "ResourceNotFoundException"
 
@@ -103,7 +103,7 @@ def test_a_sweep_goes_on_where_the_last_one_ran_out_of_time(add: Add, lambda_: L
     lambda_.status = "RUNNING"
     names = [execution_name("acme", "wf-1", str(number)) for number in range(5)]
     for number, name in enumerate(names):
-        acme.admit(name, 10, number)
+        admit(acme, name, number)
         acme.note_arn(arn_of(name))
 
     looks = [handler({}, Context(looks=2))["looked"] for _ in range(4)]
@@ -117,9 +117,9 @@ def test_one_that_fails_does_not_stop_the_sweep_and_is_not_kept_quiet(
     table: Any, add: Add, lambda_: Lambda
 ) -> None:
     acme, globex = add("acme"), add("globex")
-    acme.admit(NAME, 5, 0)
+    admit(acme, NAME)
     acme.note_arn(arn_of(NAME))
-    globex.admit(execution_name("globex", "wf-1", "k"), 5, 1)
+    admit(globex, execution_name("globex", "wf-1", "k"), 1)
     lambda_.error = "TooManyRequestsException"
 
     with pytest.raises(reconciler.NotSweptError, match="1 of 2 executions"):
@@ -132,7 +132,7 @@ def test_one_that_fails_does_not_stop_the_sweep_and_is_not_kept_quiet(
 
 
 def test_the_sweep_leaves_new_executions_alone(table: Any, add: Add, lambda_: Lambda) -> None:
-    add("acme").admit(NAME, 5, int(time.time()))
+    admit(add("acme"), NAME, int(time.time()))
 
     assert handler({}, Context()) == {"looked": 0, "released": 0}
     assert running(table, "acme") == 1
@@ -159,7 +159,7 @@ def test_times_are_in_seconds(
 ) -> None:
     stop_clock(monkeypatch, reconciler, 1_000_000_000.9)
     acme = add("acme")
-    acme.admit(NAME, 5, 0)
+    admit(acme, NAME)
     acme.note_arn(arn_of(NAME))
     lambda_.status, lambda_.error = status, error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,9 @@ from botocore.exceptions import ClientError
 from chassis import Request, input_fields, request_fields
 from chassis.functions import starter as starter_module
 from chassis.functions.starter import starter
+#% if cookiecutter.fan_out == "yes"
+from chassis.tenancy import objects
+#% endif
 from chassis.tenancy.guard import tenant_of_name
 from chassis.tenancy.registry import row_key
 from chassis.wire import JsonObject
@@ -90,10 +94,63 @@ def test_a_tenant_at_its_limit_is_refused_and_others_start(add: Add, lambda_: La
     refused = start(event_of("acme", 2))
     other = start(event_of("globex", 2))
 
-    assert refused["started"] is False
-    assert refused["reason"].startswith("tenant acme has 1 running executions")
+    assert refused == {
+        "started": False,
+        "reason": "tenant acme has 1 running executions, as many as it may: try again in 60 s",
+        "retryAfter": 60,
+    }
+    assert start(event_of("acme", 1))["started"] is True  # it is running
     assert other["started"] is True
-    assert len(lambda_.calls) == 2
+    assert len(lambda_.calls) == 3
+
+
+@pytest.mark.parametrize(("second", "seconds"), [(0.0, 60), (17.9, 43), (59.9, 1)])
+def test_a_tenant_starts_so_many_executions_in_a_minute(
+    table: Any,
+    add: Add,
+    lambda_: Lambda,
+    monkeypatch: pytest.MonkeyPatch,
+    second: float,
+    seconds: int,
+) -> None:
+    minute = 60 * 20_000_000
+    add("acme", starts_per_minute=2)
+    stop_clock(monkeypatch, starter_module, minute + second)
+    answers = [start(event_of("acme", number)) for number in (1, 2, 1, 3, 3, 2)]
+
+    assert [answer["started"] for answer in answers] == [True, True, True, False, False, True]
+    assert answers[3] == {
+        "started": False,
+        "reason": "tenant acme has started 2 executions in this minute, as many as it may: "
+        f"try again in {seconds} s",
+        "retryAfter": seconds,
+    }
+    assert len(lambda_.calls) == 4
+    stop_clock(monkeypatch, starter_module, minute + int(second) + seconds)
+    assert start(event_of("acme", 3))["started"] is True
+    assert running(table, "acme") == 3
+
+
+def test_every_request_writes_one_line(
+    add: Add, lambda_: Lambda, caplog: pytest.LogCaptureFixture
+) -> None:
+    add("acme", running_executions=1)
+    with caplog.at_level(logging.INFO, "workflow"):
+        name = start(event_of("acme", "a"))["executionName"]
+        refused = start(event_of("acme", "b"))["reason"]
+        start(event_of("acme\n" * 9))
+        start([])
+
+    records = [vars(record) for record in caplog.records if record.name == "workflow"]
+    lines = [(line["message"], line["tenantId"], line.get("reason", "")[:20]) for line in records]
+    assert lines == [
+        ("start accepted", "acme", ""),
+        ("start refused", "acme", refused[:20]),
+        ("start refused", None, "tenantId is 'acme\\na"),
+        ("start refused", None, "the event is of type"),
+    ]
+    assert records[0]["executionName"] == name
+    assert len(lambda_.calls) == 1
 
 
 @pytest.mark.parametrize(
@@ -168,9 +225,10 @@ def test_a_request_key_of_another_kind(add: Add, lambda_: Lambda, key: Any) -> N
 
 
 #% if cookiecutter.fan_out == "yes"
-def test_a_reference_needs_a_key(add: Add, lambda_: Lambda) -> None:
+def test_a_reference_needs_a_key(add: Add, lambda_: Lambda, bucket: Any) -> None:
     """Other content under the same reference is another request."""
     add("acme")
+    bucket.Object("tenants/acme/in.jsonl").put(Body=b"1")
     event = event_of("acme") | {"inputData": {"inputRef": "in.jsonl"}}
 
     assert "needs a requestKey" in start(event)["reason"]
@@ -178,7 +236,38 @@ def test_a_reference_needs_a_key(add: Add, lambda_: Lambda) -> None:
     assert json.loads(lambda_.calls[0][1]["Payload"])["inputData"] == event["inputData"]
 
 
+def test_an_input_that_is_not_there_or_too_large_is_not_counted(
+    table: Any, add: Add, lambda_: Lambda, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("acme")
+    monkeypatch.setattr(objects, "MAX_INPUT_BYTES", 3)
+    bucket.Object("tenants/acme/large.jsonl").put(Body=b"1\n2\n")
+
+    for ref, reason in {
+        "missing.jsonl": "there is no object 'missing.jsonl' under the tenant's prefix",
+        "large.jsonl": "large.jsonl has 4 bytes, and may have 3: split it",
+    }.items():
+        event = event_of("acme") | {"inputData": {"inputRef": ref}, "requestKey": ref}
+        assert start(event)["reason"].startswith(reason)
+    assert running(table, "acme") == 0
+    assert lambda_.calls == []
+
+
 #% endif
+def test_no_key_is_the_name_of_a_request_without_one(add: Add, lambda_: Lambda) -> None:
+    add("acme")
+    without = start(event_of("acme", "a"))
+    payload = lambda_.calls[0][1]["Payload"]
+    names = {
+        start(event_of("acme", "b") | {"requestKey": key})["executionName"]
+        for key in (payload.hex()[:256], f"content|{payload.hex()}"[:256], payload.decode()[:256])
+    }
+
+    assert len(payload.hex()) <= 240
+    assert without["executionName"] not in names
+    assert len(names) == 3
+
+
 def test_what_the_workflow_ignores_is_not_sent(add: Add, lambda_: Lambda) -> None:
     add("acme")
     start(event_of("acme", "a") | {"junk": "x" * 2_000_000, "job": {"chunk": {}}})

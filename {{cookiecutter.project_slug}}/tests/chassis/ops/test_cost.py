@@ -24,7 +24,11 @@ from aws_durable_execution_sdk_python.lambda_service import (
 from aws_durable_execution_sdk_python.waits import WaitForConditionConfig, WaitForConditionDecision
 
 from chassis import Attempt, Definition, JsonObject
+#% if cookiecutter.__invoke
+from chassis.functions import meter, reconciler, starter
+#% else
 from chassis.functions import reconciler, starter
+#% endif
 from chassis.functions.approver import approver
 from chassis.settings import Shape
 from chassis.tenancy import credentials, stores
@@ -72,8 +76,8 @@ def test_as_many_operations_as_a_real_execution_has(start: Start, items: int, sh
     usage = cost.measure(two_steps, sample.phases(), EVENT, items, shape)
 
     assert usage.billed == len(execution.ended.get_all_operations()) + 1
-    assert usage.approvals == 1
-    assert usage.invocations >= 1
+    assert usage.counts["approval"] == min(items, 1)
+    assert usage.counts["invocation"] >= 1
     checkpoints = -(-items // shape["items_per_checkpoint"])
     assert usage.billed - measure(items, shape).billed == checkpoints
 
@@ -88,12 +92,11 @@ def test_an_item_more_is_an_operation_and_some_bytes_more() -> None:
 def test_a_second_approval_is_noticed() -> None:
     one, two = measure(1, FLAT), measure(1, FLAT, approvals=("one", "two"))
 
-    assert (one.approvals, two.approvals) == (1, 2)
+    assert (one.counts["approval"], two.counts["approval"]) == (1, 2)
     assert two.billed - one.billed == 3
-    more = Counter(two.requests())
-    more.subtract(one.requests())
-    more["lambda_requests"] -= two.invocations - one.invocations
-    assert {name: number for name, number in more.items() if number} == cost.OF_AN_APPROVAL
+    more = two.requests() - one.requests()
+    more["lambda_requests"] -= two.counts["invocation"] - one.counts["invocation"]
+    assert more == cost.REQUESTS["approval"]
 
 
 def explode(*_: Any) -> Any:
@@ -157,10 +160,10 @@ def test_what_a_thousand_executions_cost(monkeypatch: pytest.MonkeyPatch) -> Non
         "million_messages": 0.5,
     }
     monkeypatch.setattr(cost, "PRICES", prices)
-    monkeypatch.setattr(
-        cost, "OF_AN_EXECUTION", {"lambda_requests": 2, "read_units": 3, "write_units": 10}
-    )
-    usage = cost.Usage({"e"}, {("e", "a"), ("e", "b")}, 2, 2_000_000, invocations=3, approvals=2)
+    of_an_execution = {"lambda_requests": 2, "read_units": 3, "write_units": 10}
+    monkeypatch.setitem(cost.REQUESTS, "execution", of_an_execution)
+    counts = Counter(execution=1, invocation=3, approval=2)
+    usage = cost.Usage({"e"}, {("e", "a"), ("e", "b")}, 2, 2_000_000, counts)
 
     assert cost.price(usage, retention_days=60) == {
         "5 durable operations": pytest.approx(0.04),
@@ -222,6 +225,7 @@ def test_the_report_for_scripts(
         ({"items_per_checkpoint": 0}, "--items-per-checkpoint is 0, expected 1 to 100"),
         ({"items_per_checkpoint": 101}, "--items-per-checkpoint is 101, expected 1 to 100"),
         ({"event": {"inputData": {"items": []}}}, "the event is refused: workflowId is missing"),
+        ({"event": make_event("x" * 60_000)}, "the event is refused: inputData.items takes 300"),
     ],
 )
 def test_what_there_cannot_be(
@@ -243,7 +247,12 @@ def test_what_chunks_take_is_projected(monkeypatch: pytest.MonkeyPatch, shape: S
 
     assert usage.billed == computed.billed
     assert len(usage.executions) == len(computed.executions) == 6
-    assert computed.approvals == usage.approvals == 1
+    for counts in (computed.counts, usage.counts):
+        assert counts.pop("invocation") > 5  # as often as the runner happens to
+    assert computed.counts == usage.counts
+    assert usage.counts["object written"] == 1 + 5  # the input, and what came of each chunk
+    # The starter and the first step look at it, the first step, the checks and the chunks read it.
+    assert usage.counts["object read"] == 2 + 1 + len(sample.CHECKS) + 5
     assert computed.written_bytes == pytest.approx(usage.written_bytes, rel=0.1)
 
 
@@ -335,6 +344,20 @@ class Spending:
         self.found["messages"] += 1
 
 
+#% if cookiecutter.__invoke
+def test_a_usage_record_is_counted(table: Any, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
+    add("acme")
+    spending = Spending(table)
+    monkeypatch.setattr(credentials, "_session", lambda: spending.session)
+    usage = {"startedAt": "t", "itemsProcessed": 1, "itemsFailed": 0}
+    meter.handler({"tenantId": "acme", "executionArn": "arn", **usage}, None)
+
+    spent = {name: number for name, number in spending.found.items() if number}
+    assert {"lambda_requests": 1, **spent} == cost.REQUESTS["record"]
+    assert measure(1, FLAT).counts["record"] == 1
+
+
+#% endif
 class Lambda:
     """Starts an execution where the starter asks AWS to."""
 
@@ -433,8 +456,10 @@ def test_the_requests_are_those_of_a_real_execution(
     assert reconciler.handler({"detail": status}, None) == {"released": 1}
     functions += 1
 
-    counted = cost.Usage(
-        executions={str(number) for number in range(1 + chunks)}, approvals=len(approvals)
-    )
+    counts = {"execution": 1, "approval": len(approvals)}
+    #% if cookiecutter.fan_out == "yes"
+    counts["chunk"] = chunks
+    #% endif
+    counted = cost.Usage(counts=Counter(counts))
     spent = {**spending.found, "lambda_requests": functions}
     assert {"messages": 0, **counted.requests()} == spent

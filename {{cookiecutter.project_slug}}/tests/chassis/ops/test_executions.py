@@ -15,6 +15,7 @@ import pytest
 from botocore.stub import Stubber
 
 from chassis import JsonObject
+from chassis.functions import reconciler
 from chassis.functions.approver import approver
 from chassis.tenancy import stores
 from chassis.tenancy.credentials import tenant_client
@@ -173,7 +174,8 @@ def test_an_execution_that_has_failed_is_shown_and_not_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     del calls
-    execution = serve({"tenantId": "acme"})
+    execution = serve(make_event("a"))
+    execution.answer_with("nonsense")
     kind, message = execution.error()
     monkeypatch.setattr(stack, "call", lambda *_: {"started": True, "executionArn": execution.arn})
 
@@ -183,7 +185,22 @@ def test_an_execution_that_has_failed_is_shown_and_not_waited_for(
     assert printed.err.startswith("FAILED ")
     assert printed.err.endswith(f"{kind}: {message}\n")
     assert main(["start", "--tenant", "acme", "--event", event, "--wait"]) == 1
-    assert printed.err in capsys.readouterr().err
+
+
+def test_an_execution_that_was_refused_is_no_success(
+    serve: Serve,
+    calls: Calls,
+    event: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    del calls
+    execution = serve({"tenantId": "acme"})
+    assert execution.refusal().startswith("workflowId is missing")
+    monkeypatch.setattr(stack, "call", lambda *_: {"started": True, "executionArn": execution.arn})
+
+    assert main(["start", "--tenant", "acme", "--event", event, "--wait"]) == 1
+    assert json.loads(capsys.readouterr().out)["status"] == "REFUSED"
 
 
 def test_an_execution_that_is_not_there(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
@@ -329,3 +346,30 @@ def test_the_local_aws_answers_what_was_asked_first(
     ]
     assert main(["heartbeat"]) == 1
     assert list(inbox.messages()) == []
+
+
+def test_every_status_of_an_execution_is_known() -> None:
+    """As the service's own model has them: it is over, or it is not."""
+    statuses = boto3.Session("x", "x").client("lambda", region_name="us-east-1").meta
+    known = set(statuses.service_model.shape_for("ExecutionStatus").enum)
+    ended = reconciler.ENDED - {"NOT_STARTED", "FORGOTTEN"}  # our own
+
+    assert ended | executions.ACTIVE == known
+    assert not ended & executions.ACTIVE
+
+
+def test_a_paused_execution_is_not_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is waited for, and its approval is shown."""
+    execution = start(make_event("a"))
+    asked = execution.question.message["approval"]
+    seen = iter(["PAUSED", "PAUSING"])
+    monkeypatch.setattr(executions, "pending_approvals", lambda _: [asked])
+
+    class Lambda:
+        def get_durable_execution(self, **_: Any) -> Any:
+            return {"Status": next(seen), "ResponseMetadata": {}}
+
+    monkeypatch.setattr(stack, "client", lambda _: Lambda())
+
+    assert executions.status_of(execution.arn)["waitsFor"] == [asked]
+    assert executions.wait(execution.arn) == 0

@@ -14,7 +14,10 @@ import pytest
 from ops import executions, stack
 from ops.__main__ import main
 
-VERBS = ["run", "cost", "start", "approve", "reject", "heartbeat", "show", "tenant", "local"]
+VERBS = [
+    *("run", "cost", "start", "approve", "reject", "heartbeat"),
+    *("show", "tenant", "delete", "local"),
+]
 LOADED = """
 import json, runpy, sys
 sys.argv = ["ops", *sys.argv[1:]]

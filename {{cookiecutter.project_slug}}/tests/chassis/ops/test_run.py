@@ -155,7 +155,13 @@ def test_the_person_leaves(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "cannot read the event"), ("{", "is not JSON")]
+    ("content", "message"),
+    [
+        (None, "cannot read the event"),
+        ("{", "is not JSON"),
+        ('{"a": 1, "a": 2}', "event.json is not JSON: a key is given twice"),
+        ("\ufeff{}", "event.json is not JSON: it is UTF-8 with a byte order mark"),
+    ],
 )
 def test_an_event_that_cannot_be_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, message: str
@@ -172,6 +178,12 @@ def test_an_event_that_cannot_be_read(
     assert message in capsys.readouterr().err
 
 
+def last(printed: Any) -> str:
+    """The last line for people."""
+    line: str = printed.err.splitlines()[-1]
+    return line
+
+
 @pytest.mark.parametrize("event", [{}, []])
 def test_an_event_that_the_workflow_refuses(
     run_sample: Run, capsys: pytest.CaptureFixture[str], event: Any
@@ -179,5 +191,5 @@ def test_an_event_that_the_workflow_refuses(
     assert run_sample("approve", event=event) == 1
 
     printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "FAILED chassis.model.InvalidInputError: " in printed.err
+    assert json.loads(printed.out)["status"] == "REFUSED"
+    assert re.search(r"^REFUSED: (workflowId is missing|the event is of type array)", last(printed))

@@ -7,16 +7,40 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from chassis.model import TenantRefusedError
-from chassis.tenancy.profile import Profile, read_tiers
+from chassis.tenancy.profile import Profile, concurrent_invocations, read_tiers
+from chassis.wire import JsonObject
 from ops import stack, tenants
 from ops.__main__ import main
 from tests.chassis import sample
-from tests.chassis.aws import TABLE, Add
+from tests.chassis.aws import TABLE, Add, admit
 
 Run = Callable[..., int]
 TIERS = read_tiers(sample.definition().tiers)
+
+
+class Account:
+    """The Lambda API, as far as it speaks of concurrency."""
+
+    unreserved = 1_000
+    reserved: int | None = None
+    error: str | None = None
+
+    def get_account_settings(self) -> JsonObject:
+        if self.error:
+            raise ClientError({"Error": {"Code": self.error}}, "GetAccountSettings")
+        return {
+            "AccountLimit": {
+                "ConcurrentExecutions": 1_000,
+                "UnreservedConcurrentExecutions": self.unreserved,
+            }
+        }
+
+    def get_function_concurrency(self, FunctionName: str) -> JsonObject:  # noqa: N803
+        assert FunctionName == "arn:aws:lambda:us-east-1:123456789012:function:workflow"
+        return {"ReservedConcurrentExecutions": self.reserved} if self.reserved else {}
 
 
 @pytest.fixture
@@ -31,8 +55,14 @@ def _stack(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     """The stack has the table, for the tests that need one."""
     if "table" in request.fixturenames:
         table = request.getfixturevalue("table")
-        monkeypatch.setattr(stack, "client", lambda _: table)
-        monkeypatch.setattr(stack, "output", lambda _: TABLE)
+        monkeypatch.setattr(
+            stack, "client", lambda service: Account() if service == "lambda" else table
+        )
+        outputs = {
+            "TenantTableName": TABLE,
+            "WorkflowAliasArn": "arn:aws:lambda:us-east-1:123456789012:function:workflow:live",
+        }
+        monkeypatch.setattr(stack, "output", outputs.__getitem__)
 
 
 def test_adding_twice_changes_nothing(
@@ -58,12 +88,14 @@ def test_suspend_and_resume(run: Run, add: Add) -> None:
 
 def test_set_changes_what_is_given_and_keeps_the_rest(run: Run, add: Add) -> None:
     acme = add("acme", "small", items_per_execution=9)
-    acme.admit("acme_1", 5, 0)
+    admit(acme, "acme_1")
     assert run("set", "acme", "--tier", "large") == 0
-    assert acme.profile() == Profile("acme", "ACTIVE", "large", {"items_per_execution": 9}, 1)
+    kept = {"running": 1, "starts": 1}
+    own = {"items_per_execution": 9}
+    assert acme.profile() == Profile("acme", "ACTIVE", "large", own, **kept)
     assert run("set", "acme", "--limits", "map_concurrency=3 running_executions=50") == 0
     changed = {"map_concurrency": 3, "running_executions": 50}
-    assert acme.profile() == Profile("acme", "ACTIVE", "large", changed, 1)
+    assert acme.profile() == Profile("acme", "ACTIVE", "large", changed, **kept)
     assert run("set", "acme", "--limits", "none") == 0
     assert acme.profile().limits(TIERS) == TIERS["large"]
 
@@ -83,7 +115,7 @@ def test_a_tenant_with_running_executions_is_not_removed(
     run: Run, add: Add, capsys: pytest.CaptureFixture[str]
 ) -> None:
     acme = add("acme")
-    acme.admit("acme_1", 5, 0)
+    admit(acme, "acme_1")
 
     assert run("remove", "acme") == 1
     assert "nothing was removed" in capsys.readouterr().err
@@ -105,14 +137,51 @@ def test_show_and_list(run: Run, add: Add, capsys: pytest.CaptureFixture[str]) -
         "limits": {**TIERS["small"], "items_per_execution": 9},
     }
     assert run("list") == 0
-    lines = sorted(capsys.readouterr().out.splitlines())
-    assert [line.split() for line in lines] == [
-        ["acme", "ACTIVE", "small", "0", "running"],
-        ["globex", "ACTIVE", "large", "0", "running"],
+    *lines, total = capsys.readouterr().out.splitlines()
+    large = concurrent_invocations(TIERS["large"])
+    assert [line.split() for line in sorted(lines)] == [
+        ["acme", "ACTIVE", "small", "0", "running,", "2", "at", "a", "time"],
+        ["globex", "ACTIVE", "large", "0", "running,", str(large), "at", "a", "time"],
     ]
+    assert total == (
+        f"all tenants can have {large + 2} concurrent invocations of the workflow; there are 1000"
+    )
     assert run("list", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["tenantId"]: row["tier"] for row in rows} == {"acme": "small", "globex": "large"}
+
+
+@pytest.mark.parametrize(
+    ("account", "warning"),
+    [
+        ({"unreserved": 9}, ""),
+        ({"unreserved": 8}, "all tenants can have 9 concurrent invocations of the workflow; "),
+        ({"reserved": 8}, "; there are 8\n"),
+        ({"reserved": 9, "unreserved": 8}, ""),
+        ({"error": "AccessDeniedException"}, "; how many there are: AccessDeniedException\n"),
+    ],
+)
+def test_who_gives_tenants_more_than_there_is_hears_of_it(
+    run: Run,
+    add: Add,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    account: JsonObject,
+    warning: str,
+) -> None:
+    """A warning, and it is done: a row that somebody has broken has no share."""
+    add("broken", "gold")
+    for name, value in account.items():
+        monkeypatch.setattr(Account, name, value)
+
+    assert run("add", "acme", "--tier", "small") == 0
+    capsys.readouterr()
+    assert run("add", "globex", "--tier", "small", "--limits", "running_executions=7") == 0
+    added = capsys.readouterr().err
+    assert run("set", "globex", "--tier", "small") == 0
+    assert capsys.readouterr().err == added
+    assert added.startswith("warning: ") is bool(warning)
+    assert warning in added
 
 
 def test_show_says_what_is_wrong_with_a_row_that_somebody_has_edited(

@@ -6,7 +6,7 @@ import pytest
 
 from chassis.model import TenantRefusedError
 from chassis.settings import load
-from chassis.tenancy.profile import Profile, narrow, read_tiers
+from chassis.tenancy.profile import Profile, concurrent_invocations, narrow, read_tiers
 from tests.chassis import sample
 
 TIERS = read_tiers(sample.definition().tiers)
@@ -17,7 +17,7 @@ def profile(tier: str, overrides: dict[str, int]) -> Profile:
 
 
 def test_a_row_is_read_as_it_was_written() -> None:
-    written = Profile("acme", "SUSPENDED", "large", {"map_concurrency": 3}, running=2)
+    written = Profile("acme", "SUSPENDED", "large", {"map_concurrency": 3}, 2, 7, 1)
 
     assert Profile.from_row("acme", written.to_row()) == written
 
@@ -50,6 +50,17 @@ def test_a_suspended_tenant_is_refused() -> None:
     assert active.require_active() == active
 
 
+def test_a_tenant_has_so_many_invocations_at_a_time() -> None:
+    #% if cookiecutter.fan_out == "yes"
+    limits = profile("small", {"running_executions": 7, "fan_out_width": 3}).limits(TIERS)
+    assert concurrent_invocations(limits) == 21
+
+
+    #% else
+    assert concurrent_invocations(profile("small", {"running_executions": 7}).limits(TIERS)) == 7
+
+
+    #% endif
 def test_limits_only_narrow_what_the_stack_allows() -> None:
     settings = load(sample.SETTINGS | {"MAP_MAX_CONCURRENCY": "5", "CALLBACK_TIMEOUT": "90m"})
 
