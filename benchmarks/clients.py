@@ -33,9 +33,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from botocore.exceptions import ClientError, ReadTimeoutError
 from chassis.functions import reconciler, starter
 from chassis.model import TenantRefusedError
+from chassis.tenancy import credentials
 from chassis.tenancy.guard import tenant_of_name
 from chassis.tenancy.profile import Profile
 from chassis.tenancy.registry import LOOK_AFTER_SECONDS, LOOK_AGAIN_SECONDS, TablePartition
@@ -297,6 +299,8 @@ def prepare(address: str, service: Service) -> Any:
         NESTING="FLAT",
         ITEMS_PER_CHECKPOINT="1",
     )
+    # All clients wait for one server.
+    credentials.CONFIG = Config(read_timeout=120, max_pool_connections=CLIENTS)
     logging.getLogger("workflow").disabled = True  # each failure of a sweep, as it should
     client = boto3.client("dynamodb")
     properties = local.template()["Resources"]["TenantTable"]["Properties"]

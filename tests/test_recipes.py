@@ -143,7 +143,7 @@ def shows_who_asks(project: Project, python: Any) -> None:
     command = [python, "-m", "ops", "run", "--answer", "approve"]
     refused = subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False)
     assert refused.returncode == 1
-    line = "InvalidInputError: requestedBy is of type number, expected a string of 1 to 1000"
+    line = "REFUSED: requestedBy is of type number, expected a string of 1 to 1000"
     assert line in refused.stderr
 
 

@@ -79,7 +79,7 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> t
     """
     require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = table_partition(request.tenant_id)
-    profile = registry.profile().require_active()
+    profile = registry.profile()
     limits = profile.limits(read_tiers(definition.tiers))
     require_allowed(len(request.items), limits)
     payload = canonical_json(request.event)
@@ -100,8 +100,10 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> t
     try:
         registry.note_arn(arn)
     except TenantRefusedError:
-        if registry.arn_of(name) != arn:  # the first step refuses it, too
-            raise
+        if registry.arn_of(name) != arn:  # its first step is refused, too
+            raise TenantRefusedError(
+                "another execution has processed this request: give it another requestKey"
+            ) from None
     return name, arn
 
 
