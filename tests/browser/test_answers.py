@@ -72,7 +72,7 @@ def test_an_answer_takes_a_second_click(
 
     outcome(page, state)
     decision = page.locator(".decide")
-    for shown in ("grace", "Signed in", "as agreed"):
+    for shown in ("grace", "Sign-in", "as agreed"):
         expect(decision).to_contain_text(shown)
     expect(page.get_by_role("status")).to_have_text(f"{state} by grace")
     assert [request.post_data_json for request in sent] == [
@@ -80,7 +80,7 @@ def test_an_answer_takes_a_second_click(
     ]
     page.get_by_role("link", name="Decided").click()
     row = page.get_by_role("row", name="order-2026-0042")
-    for shown in (state, "grace", "Signed in", "as agreed"):
+    for shown in (state, "grace", "Sign-in", "as agreed"):
         expect(row).to_contain_text(shown)
     page.get_by_role("link", name="Inbox").click()
     expect(page.get_by_text("Nothing is waiting for an answer.").first).to_be_visible()
