@@ -46,7 +46,8 @@ def open_without_looking(visit: Visit, path: str, **options: str) -> Page:
 
 
 @pytest.mark.parametrize(
-    ("verb", "state", "kind"), [("Approve", "Approved", "APPROVED"), ("Reject", "Rejected", "REJECTED")]
+    ("verb", "state", "kind"),
+    [("Approve", "Approved", "APPROVED"), ("Reject", "Rejected", "REJECTED")],
 )
 def test_an_answer_takes_a_second_click(
     driver: Driver, visit: Visit, tenant: str, verb: str, state: str, kind: str
@@ -311,7 +312,9 @@ def test_with_the_keyboard_alone(driver: Driver, visit: Visit, tenant: str) -> N
         for _ in range(15):
             page.keyboard.press("Tab")
             if wanted.evaluate("(element) => element === document.activeElement"):
-                assert wanted.evaluate("(element) => getComputedStyle(element).outlineStyle") != "none"
+                assert (
+                    wanted.evaluate("(element) => getComputedStyle(element).outlineStyle") != "none"
+                )
                 return
         pytest.fail(f"Tab does not lead to {role} {name}")
 

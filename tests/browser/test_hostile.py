@@ -25,9 +25,7 @@ def harmless(page: Page) -> None:
     """Nothing was made of it; ``visit`` sees to dialogs, requests and exceptions."""
     expect(page.locator("h1").first).to_be_visible()
     expect(page.locator(ELEMENTS)).to_have_count(0)
-    assert page.evaluate(
-        "[...document.links].every((link) => link.origin === location.origin)"
-    )
+    assert page.evaluate("[...document.links].every((link) => link.origin === location.origin)")
 
 
 def test_what_people_write_is_text(driver: Driver, visit: Visit, tenant: str) -> None:
