@@ -125,9 +125,8 @@ def test_a_double_click_where_the_second_button_appears_is_one_click(
     assert where
 
     sent = answers_sent(page)
-    page.evaluate(
-        """(where) => {
-            const button = [...document.querySelectorAll("button")].find((b) => b.textContent === "Approve");
+    approve.evaluate(
+        """(button, where) => {
             button.style.cssText = `position: fixed; left: ${where.x}px; top: ${where.y}px`;
         }""",
         where,

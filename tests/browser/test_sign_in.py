@@ -89,8 +89,14 @@ class Issuer:
         assert base64url(digest) == asked["code_challenge"]
         now = int(time.time())
         claims = {
-            **{"iss": ISSUER, "aud": CLIENT, "sub": "grace", "email": "grace@example.com"},
-            **{"iat": now, "exp": now + 3600, "nonce": asked["nonce"], **self.claims},
+            "iss": ISSUER,
+            "aud": CLIENT,
+            "sub": "grace",
+            "email": "grace@example.com",
+            "iat": now,
+            "exp": now + 3600,
+            "nonce": asked["nonce"],
+            **self.claims,
         }
         parts = [base64url(json.dumps(part).encode()) for part in ({"alg": "RS256"}, claims)]
         route.fulfill(
