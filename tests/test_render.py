@@ -176,6 +176,16 @@ FOR_FAN_OUT = {
         "tests/chassis/test_chunking.py",
     ],
 }
+FOR_FRONT_DOOR = {
+    "http_api": [
+        "docs/openapi.yaml",
+        "src/chassis/functions/oauth4webapi.js",
+        "src/chassis/functions/page.css",
+        "src/chassis/functions/page.html",
+        "src/chassis/functions/page.js",
+    ],
+    "none": [],
+}
 
 # What looks like Jinja, or speaks of the generator, and is meant.
 ALLOWED = [
@@ -189,7 +199,7 @@ ALLOWED = [
 
 def expected_tree(answers: dict[str, str]) -> list[str]:
     """The files of a project with these answers."""
-    files = {*TREE, *FOR_FAN_OUT[answers["fan_out"]]}
+    files = {*TREE, *FOR_FAN_OUT[answers["fan_out"]], *FOR_FRONT_DOOR[answers["front_door"]]}
     for name in answers["extra_operations"].split(","):
         files |= {*FOR_OPERATION.get(name, [])}
     return sorted(files)
