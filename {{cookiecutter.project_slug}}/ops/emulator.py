@@ -176,9 +176,7 @@ class Front:
         if emulated is None:
             return forward(self._http, self._emulator, request, path, request.get_data())
         parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
-        response = forward(
-            self._http, self._emulator, request, "/".join(parts), request.get_data()
-        )
+        response = forward(self._http, self._emulator, request, "/".join(parts), request.get_data())
         response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
         return response
 

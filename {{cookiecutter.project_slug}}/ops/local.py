@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 #% if cookiecutter.fan_out == "yes"
@@ -17,6 +18,7 @@ from io import BufferedReader
 #% endif
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from aws_durable_execution_sdk_python.plugin import (
@@ -38,13 +40,17 @@ from chassis.durable import durable_handler
 #% if cookiecutter.__invoke
 from chassis.functions import meter
 #% endif
-from chassis.model import Definition, TenantRefusedError
+from chassis.model import Approval, Definition, TenantRefusedError
+from chassis.tenancy.approvals import Approvals, Asked
 from chassis.tenancy.guard import Stack, execution_name
 #% if cookiecutter.fan_out == "yes"
 from chassis.tenancy.objects import BucketObjects, not_there, prefix_of
 #% endif
 from chassis.tenancy.profile import Profile
 from chassis.tenancy.registry import TablePartition
+#% if cookiecutter.front_door == "http_api"
+from chassis.tenancy.runs import Runs
+#% endif
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, parse_json
 
@@ -106,6 +112,31 @@ def tenants() -> Tenants:
     return known
 
 
+@contextmanager
+def aws_server() -> Iterator[str]:
+    """A DynamoDB, an S3, an SNS and an STS on this machine: moto; yields its address.
+
+    It takes one request at a time, which makes its transactions atomic.
+    """
+    # Only who needs moto should take the time to import it.
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
+    thread = Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+
+
+def create_table(client: Any, name: str) -> None:
+    """Make the table of the template."""
+    properties = template()["Resources"]["TenantTable"]["Properties"]
+    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    client.create_table(TableName=name, **{name: properties[name] for name in wanted})
+
+
 @dataclass(frozen=True)
 class Question:
     """What the approvers are told, and the callback that takes their answer."""
@@ -115,13 +146,12 @@ class Question:
 
 
 class LocalPartition(TablePartition):
-    """A tenant's rows: its profile, and the approvals that wait; nothing is counted."""
+    """A tenant's profile; nothing is counted."""
 
-    def __init__(self, known: Tenants, callbacks: dict[str, str], tenant_id: str) -> None:
-        """Take all tenants, and where to keep callback ids by their token."""
+    def __init__(self, known: Tenants, tenant_id: str) -> None:
+        """Take all tenants."""
         self.tenant_id = tenant_id
         self._known = known
-        self._callbacks = callbacks
 
     def profile(self) -> Profile:
         """The tenant's entry."""
@@ -130,27 +160,58 @@ class LocalPartition(TablePartition):
         entry = self._known[self.tenant_id]
         return Profile(self.tenant_id, entry["status"], entry["tier"], entry.get("overrides", {}))
 
-    def note_arn(self, execution_arn: str) -> None:
+    def note_arn(self, execution_arn: str) -> str | None:
         """No-op: nothing is counted here."""
+        del execution_arn
+        return None
 
     #% if cookiecutter.fan_out == "yes"
     def require_running(self, execution_arn: str) -> None:
         """No-op: nothing is counted here."""
 
     #% endif
+
     #% if cookiecutter.__invoke
     def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
         """No-op: nobody is sent a bill."""
 
+
+    #% else
+
+
     #% endif
-    def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, expires_at: int
-    ) -> None:
+
+
+
+class LocalApprovals(Approvals):
+    """Callback ids by their token; there is no record of a decision here."""
+
+    def __init__(self, callbacks: dict[str, str], tenant_id: str) -> None:
+        """Take where they are kept."""
+        self.tenant_id = tenant_id
+        self._callbacks = callbacks
+
+    def ask(self, asked: Asked, callback_id: str, token: str, kept_days: int) -> bool:
         """Keep the callback id."""
-        del execution_arn, expires_at
+        del asked, kept_days
         self._callbacks[token] = callback_id
+        return True
+
+    def close(self, approval: str, answer: Approval, identified_by: str | None, now: float) -> bool:
+        """No-op."""
+        del approval, answer, identified_by, now
+        return True
 
 
+#% if cookiecutter.front_door == "http_api"
+class LocalRuns(Runs):
+    """Nobody looks at them here."""
+
+    def _note(self, execution_arn: str, values: Any, add: Any = None) -> None:
+        """No-op."""
+
+
+#% endif
 #% if cookiecutter.fan_out == "yes"
 class FileObjects(BucketObjects):
     """A tenant's objects as files."""
@@ -235,7 +296,11 @@ class LocalExecution(DurableInstrumentationPlugin):
                 stack=stack or Stack(os.environ["TENANCY"], str(tenant_id), lambda _: name),
                 stores=stores
                 or Stores(
-                    partition=partial(LocalPartition, known, self._callbacks),
+                    partition=partial(LocalPartition, known),
+                    approvals=partial(LocalApprovals, self._callbacks),
+                    #% if cookiecutter.front_door == "http_api"
+                    runs=lambda tenant_id: LocalRuns(tenant_id, None, ""),
+                    #% endif
                     #% if cookiecutter.fan_out == "yes"
                     objects=partial(FileObjects, objects or OBJECTS),
                     #% endif
@@ -246,7 +311,7 @@ class LocalExecution(DurableInstrumentationPlugin):
         )
         self.runner = DurableFunctionTestRunner(handler, **options)
         #% if cookiecutter.__invoke
-        record = partial(meter.handler, partition=partial(LocalPartition, known, self._callbacks))
+        record = partial(meter.handler, partition=partial(LocalPartition, known))
         self.runner.register_function(METER, record)
         #% endif
         #% if cookiecutter.fan_out == "yes"

@@ -201,12 +201,14 @@ class Definition(Generic[R]):
             give the same item. It is JSON, and has an ``id`` that no other item has.
         item_steps: run for each item, in this order, each with a checkpoint of its own. What the
             last one returns is the result of the item.
+        evidence: what the approvers are shown, of all work items; called once, in the first step.
         tiers: the file that says what a tenant of each tier may use.
     """
 
     parse_request: Callable[[Any], R]
     work_item: Callable[[int, Any], Mapping[str, Any]]
     item_steps: tuple[ItemStep, ...]
+    evidence: Callable[[Iterable[Any]], JsonObject]
     tiers: Path
 
 
@@ -239,6 +241,7 @@ class Plan(TypedDict):
     """What the initial step fixes for the rest of the execution."""
 
     started_at: str
+    started_by: str | None
     tier: str
     settings: Settings
     #% if cookiecutter.fan_out == "yes"
@@ -246,6 +249,7 @@ class Plan(TypedDict):
     #% endif
     item_count: int
     items: list[Any]
+    evidence: JsonObject
 
 
 class Decision(StrEnum):
@@ -274,6 +278,20 @@ class Approval:
             "decidedBy": self.decided_by,
             "comment": self.comment,
         }
+
+
+IDENTIFIED_BY = ("claim", "operator", "service")
+"""How it is known who has decided: a token that was verified, or who has sent the answer."""
+
+
+def identified_by(answer: str | None) -> str:
+    """How the answer says that it is known who has decided."""
+    try:
+        fields = Fields.from_json(answer or "", "the answer", InvalidAnswerError)
+    except InvalidAnswerError:
+        return "service"
+    said = fields.value("identifiedBy")
+    return said if said in IDENTIFIED_BY else "service"
 
 
 ParseAnswer: TypeAlias = Callable[[str | None], Approval]

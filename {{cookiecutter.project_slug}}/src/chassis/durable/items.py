@@ -13,9 +13,18 @@ from chassis.durable import policies
 from chassis.model import ItemOutcome, ItemOutcomes, ItemStep, TooManyItemsFailedError
 from chassis.settings import Settings
 from chassis.steps import work
+#% if cookiecutter.front_door == "http_api"
+from chassis.tenancy.stores import Stores
+#% endif
 from chassis.wire import JsonObject, shorten
 
 Items = list[JsonObject]
+#% if cookiecutter.front_door == "http_api"
+PROGRESS_WRITES = 20
+"""How often the progress of an execution or a chunk is written, about."""
+
+
+#% endif
 
 
 def process_items(
@@ -25,20 +34,36 @@ def process_items(
     settings: Settings,
     tenant_id: str,
     execution_arn: str,
+    #% if cookiecutter.front_door == "http_api"
+    stores: Stores,
+    #% endif
 ) -> ItemOutcomes:
     """Process every item, some of them at the same time; ``require_tolerable`` judges."""
     size = settings["items_per_checkpoint"]
     batches = [items[first : first + size] for first in range(0, len(items), size)]
     names = [batch_name(batch) for batch in batches]
+    #% if cookiecutter.front_door == "http_api"
+    shares = progress([len(batch) for batch in batches])
 
+    #% else
+
+    #% endif
     def process(
         item_context: DurableContext, batch: Items, index: int, _batches: object
     ) -> list[ItemOutcome]:
         outcomes = [ItemOutcome() for _ in batch]
         for step in steps:
             label = step.__name__.replace("_", "-")
+            #% if cookiecutter.front_door == "http_api"
+            share = shares[index] if step is steps[-1] else 0
+            body = work.process_batch(
+                step, batch, outcomes, tenant_id, execution_arn, stores.runs, share
+            )
+            #% else
+            body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn)
+            #% endif
             outcomes = item_context.step(
-                work.process_batch(step, batch, outcomes, tenant_id, execution_arn),
+                body,
                 name=names[index] if step is steps[0] else f"{names[index]} {label}",
                 config=policies.RETRY_TRANSIENT,
             )
@@ -56,6 +81,22 @@ def process_items(
     return sort_out(ended, unfinished=len(items) - len(ended))
 
 
+#% if cookiecutter.front_door == "http_api"
+def progress(sizes: list[int]) -> list[int]:
+    """How many items each batch stands for when it is counted: some 20 of them are, for all.
+
+    >>> progress([1, 1, 1]), progress([10] * 41)[:3]
+    ([1, 1, 1], [0, 20, 0])
+    """
+    every = max(1, len(sizes) // PROGRESS_WRITES)
+    shares = [0] * len(sizes)
+    for first in range(0, len(sizes), every):
+        group = sizes[first : first + every]
+        shares[first + len(group) - 1] = sum(group)
+    return shares
+
+
+#% endif
 def batch_name(batch: Items) -> str:
     """What the history calls the items that share a checkpoint.
 

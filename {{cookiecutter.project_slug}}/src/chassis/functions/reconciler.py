@@ -19,8 +19,8 @@ from chassis.tenancy.registry import (
     LOOK_AFTER_SECONDS,
     LOOK_AGAIN_SECONDS,
     TablePartition,
-    partition_key,
 )
+from chassis.tenancy.rows import partition_key
 from chassis.tenancy.stores import table_partition
 from chassis.wire import JsonObject
 

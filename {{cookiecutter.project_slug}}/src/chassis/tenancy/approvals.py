@@ -11,17 +11,17 @@ import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from chassis.model import Approval, Decision
 from chassis.tenancy.guard import execution_name_of
-from chassis.tenancy.rows import Page, Rows
+from chassis.tenancy.rows import Rows
 from chassis.wire import JsonObject, wire_time
 
 ID_LENGTH = 32
 PENDING = "PENDING"
 A_DAY = 24 * 60 * 60
+ANSWERED = "this approval has been answered already"
 
 
 class ApprovalNotFoundError(Exception):
@@ -29,7 +29,12 @@ class ApprovalNotFoundError(Exception):
 
 
 class ApprovalClosedError(Exception):
-    """The approval has been answered, or its time is up."""
+    """The approval has been answered, or its time is up (``is_expired``)."""
+
+    def __init__(self, message: str, *, is_expired: bool = False) -> None:
+        """Take the message."""
+        super().__init__(message)
+        self.is_expired = is_expired
 
 
 def approval_id(execution_arn: str, approval: str) -> str:
@@ -119,6 +124,18 @@ class Record:
             comment=text.get("comment"),
         )
 
+    def require_open(self, now: float) -> None:
+        """Check that it can be answered.
+
+        Raises:
+            ApprovalClosedError: it has been, or its time is up.
+        """
+        unanswered = {PENDING, Decision.TIMED_OUT, Decision.HEARTBEAT_LOST}
+        if self.state not in unanswered:
+            raise ApprovalClosedError(ANSWERED)
+        if self.state != PENDING or self.asked.expires_at <= now:
+            raise ApprovalClosedError("the time for this approval is up", is_expired=True)
+
     def to_wire(self, now: float) -> JsonObject:
         """The record as people and programs see it; without the callback id."""
         is_over = self.state == PENDING and self.asked.expires_at <= now
@@ -128,23 +145,19 @@ class Record:
             "workflowId": self.asked.workflow_id,
             "approval": self.asked.approval,
             "state": Decision.TIMED_OUT.value if is_over else self.state,
-            "askedAt": _time(self.asked.asked_at),
-            "expiresAt": _time(self.asked.expires_at),
+            "askedAt": wire_time(self.asked.asked_at),
+            "expiresAt": wire_time(self.asked.expires_at),
             "startedBy": self.asked.started_by,
             "evidence": self.asked.evidence,
-            "decidedAt": None if self.decided_at is None else _time(self.decided_at),
+            "decidedAt": None if self.decided_at is None else wire_time(self.decided_at),
             "decidedBy": self.decided_by,
             "identifiedBy": self.identified_by,
             "comment": self.comment,
         }
 
 
-class Approvals:
+class Approvals(Rows):
     """The approvals of a tenant."""
-
-    def __init__(self, rows: Rows) -> None:
-        """Take the tenant's rows."""
-        self._rows = rows
 
     def ask(self, asked: Asked, callback_id: str, token: str, kept_days: int) -> bool:
         """Store that an answer is wanted; False if there is one already.
@@ -159,7 +172,7 @@ class Approvals:
         """
         values = {
             "state": {"S": PENDING},
-            "listed": {"S": f"APPROVAL#{PENDING}#{_time(asked.asked_at)}#{asked.id}"},
+            "listed": {"S": f"APPROVAL#{PENDING}#{wire_time(asked.asked_at)}#{asked.id}"},
             "workflowId": {"S": asked.workflow_id},
             "executionArn": {"S": asked.execution_arn},
             "approval": {"S": asked.approval},
@@ -171,13 +184,11 @@ class Approvals:
         }
         if asked.started_by is not None:
             values["startedBy"] = {"S": asked.started_by}
-        return self._rows.update(
-            f"APPROVAL#{asked.id}",
-            values,
-            add={"tokens": {"SS": [_hash(token)]}},
-            condition="attribute_not_exists(pk) OR #state = :pending",
-            given={":pending": {"S": PENDING}},
-        )
+        is_pending = {":pending": {"S": PENDING}}
+        condition = "attribute_not_exists(pk) OR #state = :pending"
+        token_hash = {"tokens": {"SS": [_hash(token)]}}
+        key = f"APPROVAL#{asked.id}"
+        return bool(self.update(key, values, add=token_hash, condition=condition, given=is_pending))
 
     def get(self, approval: str) -> Record:
         """The approval with this id.
@@ -185,7 +196,7 @@ class Approvals:
         Raises:
             ApprovalNotFoundError: the tenant has none.
         """
-        row = self._rows.read(f"APPROVAL#{approval}")
+        row = self.read(f"APPROVAL#{approval}")
         if not row:
             raise ApprovalNotFoundError("there is no such approval")
         return Record.from_row(row)
@@ -196,14 +207,12 @@ class Approvals:
         Raises:
             ApprovalNotFoundError: the tenant has none.
         """
-        row = self._rows.read(f"APPROVAL#{token[:ID_LENGTH]}")
+        row = self.read(f"APPROVAL#{token[:ID_LENGTH]}")
         if not row or _hash(token) not in row["tokens"]["SS"]:
             raise ApprovalNotFoundError("there is no such approval")
         return Record.from_row(row)
 
-    def close(
-        self, approval: str, answer: Approval, identified_by: str | None, now: float
-    ) -> bool:
+    def close(self, approval: str, answer: Approval, identified_by: str | None, now: float) -> bool:
         """Record what came of it; False if that has been done before, or nobody was asked.
 
         Args:
@@ -214,7 +223,7 @@ class Approvals:
         """
         values = {
             "state": {"S": answer.decision.value},
-            "listed": {"S": f"APPROVAL#CLOSED#{_time(now)}#{approval}"},
+            "listed": {"S": f"APPROVAL#CLOSED#{wire_time(now)}#{approval}"},
             "decidedAt": {"N": str(now)},
         }
         for name, value in {
@@ -224,15 +233,18 @@ class Approvals:
         }.items():
             if value is not None:
                 values[name] = {"S": value}
-        return self._rows.update(
+        closed = self.update(
             f"APPROVAL#{approval}",
             values,
             remove=["callbackId"],
             condition="#state = :pending",
             given={":pending": {"S": PENDING}},
         )
+        return bool(closed)
 
-    def page(self, state: str, limit: int, after: str | None) -> tuple[list[Record], str | None]:
+    def in_state(
+        self, state: str, limit: int, after: str | None
+    ) -> tuple[list[Record], str | None]:
         """Some of the pending or closed approvals, the newest first.
 
         Args:
@@ -243,9 +255,5 @@ class Approvals:
         Returns:
             the records, and what the next page begins after; None if there is none.
         """
-        page: Page = self._rows.page(f"APPROVAL#{state.upper()}#", limit, after)
+        page = self.page(f"APPROVAL#{state.upper()}#", limit, after)
         return [Record.from_row(row) for row in page.rows], page.after
-
-
-def _time(seconds: float) -> str:
-    return wire_time(datetime.fromtimestamp(seconds, UTC))

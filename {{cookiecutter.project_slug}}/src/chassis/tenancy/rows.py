@@ -18,6 +18,11 @@ def partition_key(tenant_id: str) -> str:
     return f"TENANT#{tenant_id}"
 
 
+def row_key(tenant_id: str, sort_key: str) -> dict[str, Any]:
+    """The key of a row of a tenant."""
+    return {"pk": {"S": partition_key(tenant_id)}, "sk": {"S": sort_key}}
+
+
 class Page(NamedTuple):
     """Some rows, and what the next page begins after; None if there is none."""
 
@@ -31,17 +36,17 @@ class Rows:
     def __init__(self, tenant_id: str, client: Any, table: str) -> None:
         """Take the tenant's own client and the name of the table."""
         self.tenant_id = tenant_id
-        self.client = client
-        self.table = table
+        self._client = client
+        self._table = table
 
     def key(self, sort_key: str) -> dict[str, Any]:
         """The key of a row."""
-        return {"pk": {"S": partition_key(self.tenant_id)}, "sk": {"S": sort_key}}
+        return row_key(self.tenant_id, sort_key)
 
     def read(self, sort_key: str) -> dict[str, Any]:
         """A row as it is now; without attributes, if there is none."""
-        row: dict[str, Any] = self.client.get_item(
-            TableName=self.table, Key=self.key(sort_key), ConsistentRead=True
+        row: dict[str, Any] = self._client.get_item(
+            TableName=self._table, Key=self.key(sort_key), ConsistentRead=True
         ).get("Item", {})
         return row
 
@@ -54,8 +59,8 @@ class Rows:
         given: Values,
         add: Values | None = None,
         remove: Iterable[str] = (),
-    ) -> bool:
-        """Change a row if the condition holds; False if it does not.
+    ) -> dict[str, Any] | None:
+        """Change a row if the condition holds, and return it; None if it does not.
 
         Args:
             sort_key: of the row.
@@ -65,7 +70,10 @@ class Rows:
             add: what is added to numbers and sets.
             remove: names of attributes.
         """
-        names = {f"#{name}": name for name in ("state", *values, *(add or {}), *remove)}
+        changed_names = [*values, *(add or {}), *remove]
+        names = {f"#{name}": name for name in changed_names}
+        if "#state" in condition:
+            names["#state"] = "state"
         parts = {
             "SET": ", ".join(f"#{name} = :{name}" for name in values),
             "ADD": ", ".join(f"#{name} :{name}" for name in add or {}),
@@ -73,17 +81,18 @@ class Rows:
         }
         changed = {f":{name}": value for name, value in {**values, **(add or {})}.items()}
         try:
-            self.client.update_item(
-                TableName=self.table,
+            row: dict[str, Any] = self._client.update_item(
+                TableName=self._table,
                 Key=self.key(sort_key),
                 UpdateExpression=" ".join(f"{verb} {what}" for verb, what in parts.items() if what),
                 ConditionExpression=condition,
                 ExpressionAttributeNames=names,
                 ExpressionAttributeValues={**changed, **given},
-            )
-        except self.client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+                ReturnValues="ALL_NEW",
+            )["Attributes"]
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+        return row
 
     def page(self, prefix: str, limit: int, after: str | None) -> Page:
         """Rows whose attribute ``listed`` begins like this, from the last one on.
@@ -97,8 +106,8 @@ class Rows:
             InvalidInputError: no page has returned this.
         """
         start = {} if after is None else {"ExclusiveStartKey": self._start(prefix, after)}
-        found = self.client.query(
-            TableName=self.table,
+        found = self._client.query(
+            TableName=self._table,
             IndexName="listed",
             KeyConditionExpression="pk = :pk AND begins_with(listed, :prefix)",
             ExpressionAttributeValues={
