@@ -1,7 +1,7 @@
 """What the tests of the page need of a server beside its API.
 
-They run in the environment of ``requirements-browser.lock``, against any server that has a driver:
-``pytest tests/browser -p my_driver``, where the module ``my_driver`` has a fixture ``driver`` of the
+They run in the environment of ``requirements-browser.lock`` against any server that has a driver,
+``pytest tests/browser -p my_driver``: the module ``my_driver`` has a fixture ``driver``, of the
 scope ``session``. ``--shots FOLDER`` takes a picture of every view in every look.
 """
 
