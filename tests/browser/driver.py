@@ -1,4 +1,9 @@
-"""What the tests of the page need of a server beside its API."""
+"""What the tests of the page need of a server beside its API.
+
+They run in the environment of ``requirements-browser.lock`` against any server that has a driver,
+``pytest tests/browser -p my_driver``: the module ``my_driver`` has a fixture ``driver``, of the
+scope ``session``. ``--shots FOLDER`` takes a picture of every view in every look.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,6 @@ from typing import Any, Protocol
 
 class Driver(Protocol):
     """A running server of ``docs/openapi.yaml`` with the page; ``signIn`` is null in its config.
-
-    A pytest plugin provides it as the fixture ``driver``, of the session.
 
     Attributes:
         url: of the page, with ``/`` at its end.

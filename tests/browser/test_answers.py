@@ -30,18 +30,14 @@ def outcome(page: Page, title: str) -> None:
     expect(page.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
 
 
-def stop_looking(page: Page) -> None:
-    """The page does not ask the server any more, until its clock is moved on."""
-    page.clock.pause_at(datetime.now() + timedelta(seconds=30))
-
-
 def open_without_looking(visit: Visit, path: str, **options: str) -> Page:
+    """An approval whose page looks at the server once more, and then only as its clock is moved."""
     page = visit("/runs/new", **options)
-    expect(page.get_by_role("heading", name="Start a run")).to_be_visible()
     page.clock.install()
     page.goto(f"{page.url.split('#')[0]}#{path}")
     expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
-    stop_looking(page)
+    with page.expect_response("**/approvals/*"):
+        page.clock.pause_at(datetime.now() + timedelta(seconds=30))
     return page
 
 
@@ -153,6 +149,37 @@ def test_an_open_page_notices_an_answer(
     expect(page.locator(".decide")).to_contain_text("too expensive")
     expect(page.get_by_role("status")).to_have_text("Rejected by katherine")
     expect(other.get_by_text("Nothing is waiting for an answer.").first).to_be_visible()
+
+
+def test_an_old_look_does_not_undo_an_answer(driver: Driver, visit: Visit, tenant: str) -> None:
+    page = visit(f"/approvals/{driver.ask(tenant)}")
+    old = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "GET" and not old:
+            old.append((route, route.fetch()))
+        else:
+            route.fallback()
+
+    page.route("**/approvals/*", hold)
+    with page.expect_request("**/approvals/*"):
+        pass
+    button(page, "Approve")
+    button(page, "Yes, approve")
+    outcome(page, "Approved")
+    page.locator(".head").evaluate(
+        """(head) => {
+            window.seen = [];
+            const note = () => seen.push(head.querySelector(".badge").textContent);
+            new MutationObserver(note).observe(head, { childList: true, subtree: true });
+        }"""
+    )
+    ((route, response),) = old
+    route.fulfill(response=response)
+    page.get_by_role("link", name="Decided").click()
+    expect(page.get_by_role("heading", name="Decided")).to_be_visible()
+
+    assert page.evaluate("seen") == []
 
 
 def test_two_approvers_at_once(driver: Driver, visit: Visit, tenant: str) -> None:
