@@ -84,6 +84,16 @@ def test_nobody_looks_while_the_tab_is_hidden(driver: Driver, visit: Visit, tena
     expect(page.get_by_role("link", name="order-2026-0042")).to_be_visible()
 
 
+def test_a_view_that_cannot_be_shown_comes_when_it_can(driver: Driver, visit: Visit) -> None:
+    page = visit("/runs/new")
+    refusal = {"status": 503, "title": "Refused", "detail": "the table is busy"}
+    page.route("**/approvals?**", lambda route: route.fulfill(status=503, json=refusal), times=1)
+    page.goto(f"{driver.url}#/")
+
+    expect(page.get_by_text("it is safe to try again. The table is busy.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
+
+
 def test_another_token_shows_another_tenant(driver: Driver, visit: Visit, tenant: str) -> None:
     theirs = driver.tenant()
     approval = driver.ask(tenant, workflow_id="ours")

@@ -194,7 +194,7 @@ def test_a_code_that_nobody_asked_for_is_refused(
 ) -> None:
     page.goto(f"{driver.url}?code=of-somebody-else&state=none")
 
-    expect(page.get_by_text("The sign-in has failed")).to_be_visible()
+    expect(page.get_by_text("it did not begin in this tab")).to_be_visible()
     assert issuer.seen["token"] == []
 
 
