@@ -160,27 +160,20 @@ class LocalPartition(TablePartition):
         entry = self._known[self.tenant_id]
         return Profile(self.tenant_id, entry["status"], entry["tier"], entry.get("overrides", {}))
 
-    def note_arn(self, execution_arn: str) -> str | None:
-        """No-op: nothing is counted here."""
-        del execution_arn
-        return None
-
     #% if cookiecutter.fan_out == "yes"
     def require_running(self, execution_arn: str) -> None:
         """No-op: nothing is counted here."""
 
     #% endif
-
     #% if cookiecutter.__invoke
     def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
         """No-op: nobody is sent a bill."""
 
-
-    #% else
-
-
     #% endif
-
+    def note_arn(self, execution_arn: str) -> str | None:
+        """No-op: nothing is counted here."""
+        del execution_arn
+        return None
 
 
 class LocalApprovals(Approvals):

@@ -253,13 +253,18 @@ class Plan(TypedDict):
 
 
 class Decision(StrEnum):
-    """What came of asking; NOT_NEEDED where nobody was asked, because there are no items."""
+    """What came of asking.
+
+    NOT_NEEDED where nobody was asked, because there are no items; WITHDRAWN where the execution
+    has ended before anybody answered: only the record of an approval has it.
+    """
 
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
     TIMED_OUT = "TIMED_OUT"
     HEARTBEAT_LOST = "HEARTBEAT_LOST"
     NOT_NEEDED = "NOT_NEEDED"
+    WITHDRAWN = "WITHDRAWN"
 
 
 @dataclass(frozen=True)

@@ -49,16 +49,12 @@ class Settings(Shape):
     chunk_size: int
     fan_out_width: int
     #% endif
-    approval_topic_arn: str
-    decision_retention_days: int
     #% if cookiecutter.front_door == "http_api"
     page_url: str
-
-
-    #% else
-
-
     #% endif
+    approval_topic_arn: str
+    decision_retention_days: int
+
 
 def load(environment: Mapping[str, str]) -> Settings:
     """Read the settings; ``template.yaml`` says what each variable means.

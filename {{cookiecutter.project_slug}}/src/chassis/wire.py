@@ -177,17 +177,17 @@ def wire_time(seconds: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def abridge(value: Any, most: int) -> Any:
+def abridge(value: JsonObject, most: int) -> JsonObject:
     """The value, with as much of its long texts, lists and objects as ``most`` bytes of JSON take.
 
-    >>> abridge({"items": [1] * 90}, 30)
+    >>> abridge({"items": [1] * 90}, 50)
     {'items': [1, 1, 1, '… 87 more']}
     """
     for detail in (300, 100, 30, 10, 3, 1):
         if json_size(value) <= most:
             return value
         value = _shortened(value, detail)
-    return value if json_size(value) <= most else "…"
+    return value if json_size(value) <= most else {"…": "more"}
 
 
 def _shortened(value: Any, detail: int) -> Any:

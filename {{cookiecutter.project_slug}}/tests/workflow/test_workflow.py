@@ -98,6 +98,7 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
     ] == [
         ("prepare-work", []),
         ("approval", ["approval create callback id", "approval submitter"]),
+        ("approval recorded", []),
         #% if cookiecutter.__wait
         ("cool-down", []),
         #% endif
@@ -112,6 +113,9 @@ def test_the_operations_are_the_ones_that_running_executions_have(start: Start) 
         ("aggregate-results", []),
         #% if cookiecutter.__child_context
         ("announce-result", ["tell-approvers"]),
+        #% endif
+        #% if cookiecutter.front_door == "http_api"
+        ("record-result", []),
         #% endif
     ]
 

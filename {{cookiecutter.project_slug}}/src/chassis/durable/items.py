@@ -18,13 +18,12 @@ from chassis.tenancy.stores import Stores
 #% endif
 from chassis.wire import JsonObject, shorten
 
-Items = list[JsonObject]
 #% if cookiecutter.front_door == "http_api"
 PROGRESS_WRITES = 20
 """How often the progress of an execution or a chunk is written, about."""
 
-
 #% endif
+Items = list[JsonObject]
 
 
 def process_items(
@@ -41,13 +40,11 @@ def process_items(
     """Process every item, some of them at the same time; ``require_tolerable`` judges."""
     size = settings["items_per_checkpoint"]
     batches = [items[first : first + size] for first in range(0, len(items), size)]
-    names = [batch_name(batch) for batch in batches]
     #% if cookiecutter.front_door == "http_api"
     shares = progress([len(batch) for batch in batches])
-
-    #% else
-
     #% endif
+    names = [batch_name(batch) for batch in batches]
+
     def process(
         item_context: DurableContext, batch: Items, index: int, _batches: object
     ) -> list[ItemOutcome]:

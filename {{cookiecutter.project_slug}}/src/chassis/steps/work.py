@@ -24,6 +24,9 @@ from chassis.model import (
     Check,
     CheckResult,
     Definition,
+    #% if cookiecutter.front_door == "http_api"
+    InvalidInputError,
+    #% endif
     ItemError,
     ItemOutcome,
     ItemOutcomes,
@@ -31,6 +34,9 @@ from chassis.model import (
     Plan,
     Request,
     TransientError,
+    #% if cookiecutter.front_door == "http_api"
+    refusal,
+    #% endif
 )
 from chassis.settings import load
 #% if cookiecutter.fan_out == "yes"
@@ -63,6 +69,24 @@ def prepare_work(
             count this execution.
         InvalidInputError: more items than the tenant may have processed, or than fit.
     """
+    #% if cookiecutter.front_door == "http_api"
+    runs = stores.runs(request.tenant_id)
+    try:
+        plan = _plan(definition, stores, request, execution_arn)
+    except InvalidInputError as error:
+        runs.put_result(execution_arn, refusal(request.identity(), execution_arn, str(error)))
+        raise
+    runs.expect(execution_arn, plan["item_count"])
+    #% else
+    plan = _plan(definition, stores, request, execution_arn)
+    #% endif
+    context.logger.info("work prepared", extra={"items": plan["item_count"]})
+    return plan
+
+
+def _plan(
+    definition: Definition[Any], stores: Stores, request: Request, execution_arn: str
+) -> Plan:
     items = quotas.require_fit(request, definition)
     partition = stores.partition(request.tenant_id)
     profile = partition.profile().require_active()
@@ -77,7 +101,7 @@ def prepare_work(
     #% else
     everything = items
     #% endif
-    plan = Plan(
+    return Plan(
         started_at=wire_time(_now()),
         started_by=started_by,
         tier=profile.tier,
@@ -92,11 +116,6 @@ def prepare_work(
         #% endif
         evidence=abridge(definition.evidence(everything), quotas.MAX_EVIDENCE_BYTES),
     )
-    #% if cookiecutter.front_door == "http_api"
-    stores.runs(request.tenant_id).expect(execution_arn, plan["item_count"])
-    #% endif
-    context.logger.info("work prepared", extra={"items": plan["item_count"]})
-    return plan
 
 
 @durable_wait_for_callback

@@ -38,8 +38,8 @@ class ApprovalClosedError(Exception):
 
 
 def approval_id(execution_arn: str, approval: str) -> str:
-    """The id of an approval of an execution: 32 hexadecimal digits, the same at every attempt."""
-    return hashlib.sha256(f"{execution_arn}|{approval}".encode()).hexdigest()[:ID_LENGTH]
+    """The id of an approval: 32 hexadecimal digits, of which all of an execution share 16."""
+    return "".join(_hash(part)[: ID_LENGTH // 2] for part in (execution_arn, approval))
 
 
 def new_token(approval: str) -> str:
@@ -47,8 +47,8 @@ def new_token(approval: str) -> str:
     return approval + secrets.token_hex(16)
 
 
-def _hash(token: str) -> str:
-    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,9 +130,10 @@ class Record:
         Raises:
             ApprovalClosedError: it has been, or its time is up.
         """
-        unanswered = {PENDING, Decision.TIMED_OUT, Decision.HEARTBEAT_LOST}
-        if self.state not in unanswered:
+        if self.state in {Decision.APPROVED, Decision.REJECTED}:
             raise ApprovalClosedError(ANSWERED)
+        if self.state == Decision.WITHDRAWN:
+            raise ApprovalClosedError("the execution has ended without an answer", is_expired=True)
         if self.state != PENDING or self.asked.expires_at <= now:
             raise ApprovalClosedError("the time for this approval is up", is_expired=True)
 
@@ -241,6 +242,13 @@ class Approvals(Rows):
             given={":pending": {"S": PENDING}},
         )
         return bool(closed)
+
+    def withdraw(self, execution_arn: str, now: float) -> None:
+        """Close what an execution has asked and that is still open, because it has ended."""
+        prefix = approval_id(execution_arn, "")[: ID_LENGTH // 2]
+        for sort_key in self.keys_of(f"APPROVAL#{prefix}"):
+            withdrawn = Approval(Decision.WITHDRAWN, goes_on=False)
+            self.close(sort_key.removeprefix("APPROVAL#"), withdrawn, None, now)
 
     def in_state(
         self, state: str, limit: int, after: str | None

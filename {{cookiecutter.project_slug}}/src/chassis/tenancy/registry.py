@@ -124,27 +124,33 @@ class TablePartition(Rows):
             try:
                 minute = profile.require_active().minute_of_start(limits, now)
             except LimitReachedError:
-                if self._run(name).get("state") == {"S": "RUNNING"} and self._renew(name, now):
+                if self._is_running(run, self._run(name), now):
                     return False
                 raise
             count = self._count(minute, limits, is_new=minute > profile.minute)
             failed_run, failed_count = self._transact({"Put": put}, {"Update": count})
             if failed_run:
-                found = failed_run["Item"]
-                if found["content"] != {"S": run.content}:
-                    raise RequestUsedError("this requestKey has been used with other content")
-                if found["state"] != {"S": "RUNNING"}:
-                    raise RequestProcessedError(name, found["state"]["S"])
-                if self._renew(name, now):
+                if self._is_running(run, failed_run["Item"], now):
                     return False
             elif failed_count:
                 profile = self._profile(failed_count.get("Item"))
             else:
                 return True
 
-    def _renew(self, name: str, now: int) -> bool:
-        """Keep the admission of a start that is tried again; False if it is not running now."""
-        return self.look_again(name, now + LOOK_AFTER_SECONDS)
+    def _is_running(self, run: NewRun, found: dict[str, Any], now: int) -> bool:
+        """Keep the admission of a start that is tried again; False if it has not been started.
+
+        Raises:
+            RequestUsedError: what was found has other content.
+            RequestProcessedError: it has ended.
+        """
+        if not found or found["state"] == {"S": "NOT_STARTED"}:
+            return False
+        if found["content"] != {"S": run.content}:
+            raise RequestUsedError("this requestKey has been used with other content")
+        if found["state"] != {"S": "RUNNING"}:
+            raise RequestProcessedError(run.name, found["state"]["S"])
+        return self.look_again(run.name, now + LOOK_AFTER_SECONDS)
 
     def _count(self, minute: int, limits: Limits, *, is_new: bool) -> dict[str, Any]:
         """Count a start, the first one of its minute or another one."""
@@ -240,6 +246,31 @@ class TablePartition(Rows):
         unchanged = "attribute_not_exists(executionArn) AND lookAt = :at"
         return self._end(name, "NOT_STARTED", now, unchanged, "", {":at": {"N": str(look_at)}})
 
+    #% if cookiecutter.fan_out == "yes"
+    def require_running(self, execution_arn: str) -> None:
+        """Check that an execution runs.
+
+        Raises:
+            TenantRefusedError: it is not counted as running under this tenant.
+        """
+        running = {"state": {"S": "RUNNING"}, "executionArn": {"S": execution_arn}}
+        if not running.items() <= self._run(execution_name_of(execution_arn)).items():
+            raise TenantRefusedError("the execution that has cut the input does not run")
+
+    #% endif
+    #% if cookiecutter.__invoke
+    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
+        """Record what an execution or a chunk has used; by time, to be queried for a month."""
+        self._client.put_item(
+            TableName=self._table,
+            Item={
+                **self.key(f"USAGE#{started_at}#{source}"),
+                "itemsProcessed": {"N": str(processed)},
+                "itemsFailed": {"N": str(failed)},
+            },
+        )
+
+    #% endif
     def _end(
         self,
         name: str,
@@ -300,27 +331,3 @@ class TablePartition(Rows):
             else:
                 break
         return None, None
-    #% if cookiecutter.fan_out == "yes"
-    def require_running(self, execution_arn: str) -> None:
-        """Check that an execution runs.
-
-        Raises:
-            TenantRefusedError: it is not counted as running under this tenant.
-        """
-        running = {"state": {"S": "RUNNING"}, "executionArn": {"S": execution_arn}}
-        if not running.items() <= self._run(execution_name_of(execution_arn)).items():
-            raise TenantRefusedError("the execution that has cut the input does not run")
-
-    #% endif
-    #% if cookiecutter.__invoke
-    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
-        """Record what an execution or a chunk has used; by time, to be queried for a month."""
-        self._client.put_item(
-            TableName=self._table,
-            Item={
-                **self.key(f"USAGE#{started_at}#{source}"),
-                "itemsProcessed": {"N": str(processed)},
-                "itemsFailed": {"N": str(failed)},
-            },
-        )
-    #% endif

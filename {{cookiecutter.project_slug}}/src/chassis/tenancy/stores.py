@@ -60,15 +60,12 @@ def rows_of(kind: type[T], tenant_id: str) -> T:
 
 
 table_partition = partial(rows_of, TablePartition)
-table_approvals = partial(rows_of, Approvals)
 #% if cookiecutter.front_door == "http_api"
 table_runs = partial(rows_of, Runs)
-
-
-#% else
-
-
 #% endif
+table_approvals = partial(rows_of, Approvals)
+
+
 #% if cookiecutter.fan_out == "yes"
 def bucket_objects(tenant_id: str) -> BucketObjects:
     """The objects of a tenant in the stack's bucket."""
