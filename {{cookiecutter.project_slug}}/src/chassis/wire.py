@@ -183,11 +183,10 @@ def abridge(value: JsonObject, most: int) -> JsonObject:
     >>> abridge({"items": [1] * 90}, 50)
     {'items': [1, 1, 1, '… 87 more']}
     """
-    for detail in (300, 100, 30, 10, 3, 1):
-        if json_size(value) <= most:
-            return value
-        value = _shortened(value, detail)
-    return value if json_size(value) <= most else {"…": "more"}
+    if json_size(value) <= most:
+        return value
+    shorter = (_shortened(value, detail) for detail in (300, 100, 30, 10, 3, 1))
+    return next((short for short in shorter if json_size(short) <= most), {"…": "more"})
 
 
 def _shortened(value: Any, detail: int) -> Any:

@@ -246,7 +246,7 @@ class Approvals(Rows):
     def withdraw(self, execution_arn: str, now: float) -> None:
         """Close what an execution has asked and that is still open, because it has ended."""
         prefix = approval_id(execution_arn, "")[: ID_LENGTH // 2]
-        for sort_key in self.keys_of(f"APPROVAL#{prefix}"):
+        for sort_key in self.keys_of(f"APPROVAL#{prefix}", PENDING):
             withdrawn = Approval(Decision.WITHDRAWN, goes_on=False)
             self.close(sort_key.removeprefix("APPROVAL#"), withdrawn, None, now)
 

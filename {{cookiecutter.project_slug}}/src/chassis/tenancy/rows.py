@@ -94,12 +94,14 @@ class Rows:
             return None
         return row
 
-    def keys_of(self, prefix: str) -> list[str]:
-        """The sort keys that begin like this; of a few rows, which fit into one answer."""
+    def keys_of(self, prefix: str, state: str) -> list[str]:
+        """The sort keys that begin like this, of rows in a state: a few, which fit one answer."""
         found = self._client.query(
             TableName=self._table,
             KeyConditionExpression="pk = :pk AND begins_with(sk, :prefix)",
-            ExpressionAttributeValues=self._beginning(prefix),
+            FilterExpression="#state = :state",
+            ExpressionAttributeNames={"#state": "state"},
+            ExpressionAttributeValues={**self._beginning(prefix), ":state": {"S": state}},
             ProjectionExpression="sk",
             ConsistentRead=True,
         )
