@@ -117,7 +117,7 @@ def ask(client: Any, tenant_id: str = "acme", secret: str = 32 * "5", **of: Any)
         "execution_arn": "arn",
         "approval": "approval",
         "asked_at": 0,
-        "expires_at": 2**40,
+        "expires_at": 2**32,
         "started_by": None,
         "evidence": {"count": 1},
     }

@@ -50,6 +50,9 @@ from chassis.tenancy.runs import Runs
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, abridge, shorten, wire_time
 
+IDENTITY = {"workflowId", "tenantId", "executionArn"}
+"""Fields of every message; those that a workflow adds are part of the evidence, too."""
+
 RETRYABLE: tuple[type[Exception], ...] = (TransientError, BotoCoreError, ClientError)
 """What a step is tried again for: it says so itself, or a call of AWS in it has failed."""
 
@@ -134,6 +137,8 @@ def request_approval(
     The callback id is the right to answer, so it goes nowhere else.
     """
     settings, now = plan["settings"], _now()
+    identity = {**request.identity(), "executionArn": execution_arn}
+    own = {name: value for name, value in identity.items() if name not in IDENTITY}
     asked = Asked(
         workflow_id=request.workflow_id,
         execution_arn=execution_arn,
@@ -141,15 +146,14 @@ def request_approval(
         asked_at=now,
         expires_at=int(now) + settings["callback_timeout"],
         started_by=plan["started_by"],
-        evidence=abridge(evidence, quotas.MAX_EVIDENCE_BYTES),
+        evidence=abridge({**own, **evidence}, quotas.MAX_EVIDENCE_BYTES),
     )
     token = new_token(asked.id)  # of characters that mean nothing on a command line
     approvals = stores.approvals(request.tenant_id)
     if not approvals.ask(asked, callback_id, token, settings["decision_retention_days"]):
         return  # it has been answered: an earlier attempt had asked
     message = {
-        **request.identity(),
-        "executionArn": execution_arn,
+        **identity,
         "approval": approval,
         "startedBy": asked.started_by,
         "evidence": asked.evidence,
