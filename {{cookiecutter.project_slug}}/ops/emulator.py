@@ -19,6 +19,7 @@ import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -140,10 +141,7 @@ class Front:
         response = self._functions.send(request, path, body)
         status = (response.get_json(force=True, silent=True) or {}).get("Status")
         if status in {"SUCCEEDED", "FAILED"}:
-            try:
-                self._publish(arn, status)
-            except (BotoCoreError, ClientError):  # as on AWS: the execution has ended all the same
-                logging.getLogger(__name__).exception("no status event")
+            self._publish(arn, status)
         return response
 
     def _publish(self, arn: str, status: str) -> None:
@@ -166,7 +164,10 @@ class Front:
                 "status": status,
             },
         }
-        self._functions.publish(event)
+        try:
+            self._functions.publish(event)
+        except (BotoCoreError, ClientError):  # as on AWS: the execution has ended all the same
+            logging.getLogger(__name__).exception("no status event")
 
     def _to_the_emulator(self, request: Request, path: str) -> Response:
         """Speak of an execution as the emulator does, and answer as AWS does."""
@@ -177,6 +178,8 @@ class Front:
             return forward(self._http, self._emulator, request, path, request.get_data())
         parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
         response = forward(self._http, self._emulator, request, "/".join(parts), request.get_data())
+        if parts[4:] == ["stop"] and response.status_code == HTTPStatus.OK:
+            self._publish(unquote(arn), "STOPPED")
         response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
         return response
 
@@ -305,5 +308,5 @@ def serve(program: str) -> None:
         everything.callback(process.terminate)
         runner = everything.enter_context(WebRunner(config))
         threading.Thread(target=runner.serve_forever, daemon=True).start()
-        application = Front(MiniStack(ministack, region), emulator, region)
+        application = local.for_programs(Front(MiniStack(ministack, region), emulator, region))
         make_server(HOST, port + 1, application, threaded=True).serve_forever()

@@ -53,6 +53,7 @@ from chassis.tenancy.runs import Runs
 #% endif
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, parse_json
+from ops.stack import HOST
 
 ROOT = Path(__file__).parent.parent
 #% if cookiecutter.fan_out == "yes"
@@ -66,6 +67,8 @@ A_DAY = 24 * 60 * 60
 
 Tenants = Mapping[str, JsonObject]
 Handler = Callable[[Any, Any], Any]
+Application = Callable[[Any, Any], Iterable[bytes]]
+"""Of WSGI."""
 
 
 @cache
@@ -122,12 +125,28 @@ def aws_server() -> Iterator[str]:
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import make_server
 
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
+    application = for_programs(DomainDispatcherApplication(create_backend_app))
+    server = make_server(HOST, 0, application)
     thread = Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def for_programs(application: Application) -> Application:
+    """Refuse what comes from a browser, in which any page may call a port of this machine."""
+
+    def guarded(environ: Any, start_response: Any) -> Iterable[bytes]:
+        is_ours = environ.get("HTTP_HOST", "").partition(":")[0] in {HOST, "localhost"}
+        if is_ours and not {"HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE"} & environ.keys():
+            return application(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"This is not for browsers."]
+
+    return guarded
 
 
 def create_table(client: Any, name: str) -> None:

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+#% if cookiecutter.front_door == "http_api"
+from collections.abc import Iterator
+from functools import partial
+
+#% else
 from collections.abc import Iterator
 
+#% endif
 from aws_durable_execution_sdk_python import BatchResult, DurableContext
 from aws_durable_execution_sdk_python.concurrency.models import BatchItem
 from aws_durable_execution_sdk_python.config import BatchItemStatus
@@ -41,7 +47,12 @@ def process_items(
     size = settings["items_per_checkpoint"]
     batches = [items[first : first + size] for first in range(0, len(items), size)]
     #% if cookiecutter.front_door == "http_api"
-    shares = progress([len(batch) for batch in batches])
+    shares = shares_of([len(batch) for batch in batches])
+
+    def count_done(share: int) -> None:
+        if share:
+            stores.runs(tenant_id).count_done(execution_arn, share)
+
     #% endif
     names = [batch_name(batch) for batch in batches]
 
@@ -52,10 +63,8 @@ def process_items(
         for step in steps:
             label = step.__name__.replace("_", "-")
             #% if cookiecutter.front_door == "http_api"
-            share = shares[index] if step is steps[-1] else 0
-            body = work.process_batch(
-                step, batch, outcomes, tenant_id, execution_arn, stores.runs, share
-            )
+            progress = step is steps[-1], partial(count_done, shares[index])
+            body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn, *progress)
             #% else
             body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn)
             #% endif
@@ -79,10 +88,10 @@ def process_items(
 
 
 #% if cookiecutter.front_door == "http_api"
-def progress(sizes: list[int]) -> list[int]:
+def shares_of(sizes: list[int]) -> list[int]:
     """How many items each batch stands for when it is counted: some 20 of them are, for all.
 
-    >>> progress([1, 1, 1]), progress([10] * 41)[:3]
+    >>> shares_of([1, 1, 1]), shares_of([10] * 41)[:3]
     ([1, 1, 1], [0, 20, 0])
     """
     every = max(1, len(sizes) // PROGRESS_WRITES)

@@ -44,9 +44,6 @@ from chassis.steps.chunks import StoredItems, cut
 #% endif
 from chassis.tenancy.approvals import Asked, new_token
 from chassis.tenancy.profile import narrow, read_tiers, require_allowed
-#% if cookiecutter.front_door == "http_api"
-from chassis.tenancy.runs import Runs
-#% endif
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, abridge, shorten, wire_time
 
@@ -215,8 +212,8 @@ def process_batch(
     tenant_id: str,
     execution_arn: str,
     #% if cookiecutter.front_door == "http_api"
-    runs: Callable[[str], Runs],
-    share: int,
+    is_last: bool,
+    count_done: Callable[[], None],
     #% endif
 ) -> list[ItemOutcome]:
     """Run one step of the items that share a checkpoint, and keep what came of each.
@@ -225,6 +222,7 @@ def process_batch(
     items. An item that has failed in an earlier step is left as it is.
     """
     done: list[ItemOutcome] = []
+    failure: Exception | None = None
     for item, outcome in zip(batch, outcomes, strict=True):
         if "error" in outcome:
             done.append(outcome)
@@ -242,20 +240,22 @@ def process_batch(
             most = quotas.MAX_CHECKPOINT_BYTES // len(batch)
             quotas.require_size(result, f"the result of {item['id']}", ItemError, most)
         except Exception as error:  # the item's fault, whatever it is, and nobody else's
-            is_retried = isinstance(error, RETRYABLE) and context.attempt < quotas.MAX_ATTEMPTS
-            if is_retried or len(batch) == 1:  # alone, so that the history shows it
+            if isinstance(error, RETRYABLE) and context.attempt < quotas.MAX_ATTEMPTS:
                 raise
+            failure = error if len(batch) == 1 else None  # alone, so that the history shows it
             done.append({"error": shorten(str(error), quotas.MAX_ERROR_BYTES)})
         else:
             done.append({"result": result})
             context.logger.info("item processed", extra={"itemId": item["id"]})
     #% if cookiecutter.front_door == "http_api"
-    try:
-        if share:
-            runs(tenant_id).count_done(execution_arn, share)
-    except (BotoCoreError, ClientError) as error:  # for people: no reason to process it again
-        context.logger.warning("progress not noted", extra={"why": type(error).__name__})
+    if is_last or failure:
+        try:
+            count_done()
+        except (BotoCoreError, ClientError) as error:  # for people: no reason to process it again
+            context.logger.warning("progress not noted", extra={"why": type(error).__name__})
     #% endif
+    if failure:
+        raise failure
     return done
 
 
