@@ -78,8 +78,13 @@ RESULT = {"kind": "object", "bytes": 46, "digest": "0" * 16}
 """The stand-in for the result of an item: as large as that of the sample."""
 
 ROW_BYTES = 700
-"""Bytes of the row of an execution or an approval, beside its result or its evidence, about."""
+"""Bytes of the row of an approval, beside its evidence, about."""
 
+#% if cookiecutter.front_door == "http_api"
+KEY_BYTES = 120
+"""Bytes of the row of a result, beside the result, about."""
+
+#% endif
 REQUESTS: dict[str, dict[str, int]] = {
     "execution": {
         # One each: the starter, and the reconciler for the status event.
@@ -89,16 +94,12 @@ REQUESTS: dict[str, dict[str, int]] = {
         # Counting the start: a transaction of two rows, at two units a row (DynamoDB developer
         # guide, "Transactions: how it works", read 2026-11-25), and with it the two indexes: a
         # write each ("Global secondary indexes", likewise). Whether one of a transaction counts
-        # twice is not said, so it does here. The ARN, twice, which changes an index once. Counting
-        # the end: the profile, and the index of running executions.
-        "write_units": (2 * 2 + 2 * 2) + (2 + 1) + (2 + 2),
+        # twice is not said, so it does here. The ARN, twice, which changes an index once. The end.
+        "write_units": (2 * 2 + 2 * 2) + (2 + 1) + (2 * 2 + 2 * 2),
     },
-    # Its row when it ends, and the index of what is listed.
     #% if cookiecutter.front_door == "http_api"
-    "kilobyte of a result": {"write_units": 2 + 2 + 2},  # and when it is written
+    "kilobyte of a result": {"write_units": 1},
     "progress": {"write_units": 2},
-    #% else
-    "kilobyte of a result": {"write_units": 2 + 2},
     #% endif
     "invocation": {"lambda_requests": 1},
     # The approver reads what was asked.
@@ -120,9 +121,9 @@ REQUESTS: dict[str, dict[str, int]] = {
 """
 
 
-def kilobytes(value: JsonObject) -> int:
-    """Of a row that has this value; DynamoDB bills each that is begun."""
-    return -(-(ROW_BYTES + json_size(value)) // 1_024)
+def kilobytes(size: int) -> int:
+    """Of a row of so many bytes: DynamoDB bills each that is begun."""
+    return -(-size // 1_024)
 
 
 @dataclass
@@ -251,21 +252,21 @@ def counted_rows(counts: Counter[str]) -> dict[str, Any]:
 
     class CountedApprovals(local.LocalApprovals):
         def ask(self, asked: Asked, callback_id: str, token: str, kept_days: int) -> bool:
-            counts["kilobyte of evidence"] += kilobytes(asked.evidence)
+            counts["kilobyte of evidence"] += kilobytes(ROW_BYTES + json_size(asked.evidence))
             return super().ask(asked, callback_id, token, kept_days)
 
     #% if cookiecutter.front_door == "http_api"
     class CountedRuns(local.LocalRuns):
         def put_result(self, execution_arn: str, output: JsonObject) -> None:
             del execution_arn
-            counts["kilobyte of a result"] += kilobytes(abridge(output, MAX_RESULT_BYTES))
+            kept = json_size(abridge(output, MAX_RESULT_BYTES))
+            counts["kilobyte of a result"] += kilobytes(KEY_BYTES + kept)
 
         def _note(self, *_: Any, **__: Any) -> None:
             counts["progress"] += 1
 
     runs = {"LocalRuns": CountedRuns}
     #% else
-    counts["kilobyte of a result"] += 1
     runs = dict[str, Any]()
     #% endif
     return {"LocalApprovals": CountedApprovals, **runs}

@@ -25,7 +25,7 @@ from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, shorten
 
 #% if cookiecutter.front_door == "http_api"
-PROGRESS_WRITES = 20
+PROGRESS_WRITES = 10
 """How often the progress of an execution or a chunk is written, about."""
 
 #% endif
@@ -89,9 +89,9 @@ def process_items(
 
 #% if cookiecutter.front_door == "http_api"
 def shares_of(sizes: list[int]) -> list[int]:
-    """How many items each batch stands for when it is counted: some 20 of them are, for all.
+    """How many items each batch stands for when it is counted: some 10 of them are, for all.
 
-    >>> shares_of([1, 1, 1]), shares_of([10] * 41)[:3]
+    >>> shares_of([1, 1, 1]), shares_of([10] * 21)[:3]
     ([1, 1, 1], [0, 20, 0])
     """
     every = max(1, len(sizes) // PROGRESS_WRITES)

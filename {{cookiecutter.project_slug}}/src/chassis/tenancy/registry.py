@@ -261,14 +261,8 @@ class TablePartition(Rows):
     #% if cookiecutter.__invoke
     def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
         """Record what an execution or a chunk has used; by time, to be queried for a month."""
-        self._client.put_item(
-            TableName=self._table,
-            Item={
-                **self.key(f"USAGE#{started_at}#{source}"),
-                "itemsProcessed": {"N": str(processed)},
-                "itemsFailed": {"N": str(failed)},
-            },
-        )
+        counts = {"itemsProcessed": {"N": str(processed)}, "itemsFailed": {"N": str(failed)}}
+        self.put(f"USAGE#{started_at}#{source}", counts)
 
     #% endif
     def _end(

@@ -50,6 +50,10 @@ class Rows:
         ).get("Item", {})
         return row
 
+    def put(self, sort_key: str, values: Values) -> None:
+        """Write a row, or write it again."""
+        self._client.put_item(TableName=self._table, Item={**self.key(sort_key), **values})
+
     def update(
         self,
         sort_key: str,
