@@ -1,8 +1,8 @@
 """What the tests of the page need of a server beside its API.
 
 They run in the environment of ``requirements-browser.lock`` against any server that has a driver,
-``pytest tests/browser -p my_driver``: the module ``my_driver`` has a fixture ``driver``, of the
-scope ``session``. ``--shots FOLDER`` takes a picture of every view in every look.
+``PYTHONPATH=tests/browser pytest tests/browser -p local_driver``: a module with a fixture
+``driver``, of the scope ``session``. ``--shots FOLDER`` takes a picture of each view.
 """
 
 from __future__ import annotations
