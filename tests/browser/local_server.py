@@ -7,6 +7,7 @@ the name of a function below in ``do``, and answers with one.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import sys
 import time
@@ -16,7 +17,14 @@ from unittest.mock import patch
 sys.path[:0] = [".", "src"]
 
 import boto3  # noqa: E402
-from chassis import Approval, Decision, Definition, input_fields, request_fields  # noqa: E402
+from chassis import (  # noqa: E402
+    Approval,
+    Decision,
+    Definition,
+    input_fields,
+    quotas,
+    request_fields,
+)
 from chassis.functions.starter import start  # noqa: E402
 from chassis.model import Request  # noqa: E402
 from chassis.tenancy.profile import Profile  # noqa: E402
@@ -25,6 +33,9 @@ from ops import emulator, page  # noqa: E402
 from ops.tenants import Registry  # noqa: E402
 from workflow.callback_helper import parse_answer  # noqa: E402
 from workflow.definition import DEFINITION  # noqa: E402
+
+logging.disable()
+quotas.MAX_EVIDENCE_BYTES = 1_000_000  # how much of it the page bears is what is tested
 
 people: dict[str, Any] = {}
 asked: dict[str, tuple[str, str]] = {}
