@@ -171,7 +171,7 @@ def test_every_name_that_the_template_makes_fits() -> None:
     template = (TEMPLATE / "template.yaml").read_text(encoding="utf-8")
     suffixes = re.findall(r"(?:FunctionName|RuleName): !Sub \$\{AWS::StackName\}(-\S.*)", template)
 
-    assert len(suffixes) == 6
+    assert len(suffixes) == 7
     for suffix in suffixes:
         for tenancy, longest in (("pool", 32), ("isolated", 32), ("silo", 50)):
             name = suffix.replace("{{ cookiecutter.tenancy }}", tenancy)

@@ -183,7 +183,7 @@ def asks_twice(project: Project, python: Any) -> None:
         text.replace("if approvals[0].goes_on:", "if not approvals[0].goes_on:"), encoding="utf-8"
     )
     before = cost(project, python)
-    assert follows["operations"] - before["operations"] == 3
+    assert follows["operations"] - before["operations"] == 4
     assert follows["messages"] - before["messages"] == 1
 
 

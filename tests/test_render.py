@@ -85,10 +85,12 @@ TREE = [
     "src/chassis/steps/__init__.py",
     "src/chassis/steps/work.py",
     "src/chassis/tenancy/__init__.py",
+    "src/chassis/tenancy/approvals.py",
     "src/chassis/tenancy/credentials.py",
     "src/chassis/tenancy/guard.py",
     "src/chassis/tenancy/profile.py",
     "src/chassis/tenancy/registry.py",
+    "src/chassis/tenancy/rows.py",
     "src/chassis/tenancy/stores.py",
     "src/chassis/wire.py",
     "src/requirements.in",
@@ -113,6 +115,7 @@ TREE = [
     "tests/chassis/durable/test_handler.py",
     "tests/chassis/durable/test_items.py",
     "tests/chassis/durable/test_policies.py",
+    "tests/chassis/durable/test_records.py",
     "tests/chassis/durable/test_replay.py",
     "tests/chassis/functions/conftest.py",
     "tests/chassis/functions/test_approver.py",
@@ -138,6 +141,7 @@ TREE = [
     "tests/chassis/ops/test_timeline.py",
     "tests/chassis/sample.py",
     "tests/chassis/source.py",
+    "tests/chassis/tenancy/test_approvals.py",
     "tests/chassis/tenancy/test_credentials.py",
     "tests/chassis/tenancy/test_guard.py",
     "tests/chassis/tenancy/test_profile.py",
@@ -205,6 +209,25 @@ FOR_FAN_OUT = {
         "tests/chassis/tenancy/test_objects.py",
         "tests/chassis/test_chunking.py",
     ],
+}
+FOR_FRONT_DOOR = {
+    "http_api": [
+        "docs/front-door.md",
+        "docs/openapi.yaml",
+        "ops/page.py",
+        "src/chassis/functions/api.py",
+        "src/chassis/functions/oauth4webapi.js",
+        "src/chassis/functions/page.css",
+        "src/chassis/functions/page.html",
+        "src/chassis/functions/page.js",
+        "src/chassis/functions/page.py",
+        "src/chassis/tenancy/runs.py",
+        "src/requirements-api.txt",
+        "src/workflow/api.py",
+        "tests/chassis/functions/test_api.py",
+        "tests/chassis/ops/test_page.py",
+    ],
+    "none": [],
 }
 
 # Words that are there for an answer only.
@@ -281,7 +304,7 @@ LOCK_OF_SAM = "requirements/sam.txt"
 
 def expected_tree(answers: dict[str, str]) -> list[str]:
     """The files of a project with these answers."""
-    files = {*TREE, *FOR_FAN_OUT[answers["fan_out"]]}
+    files = {*TREE, *FOR_FAN_OUT[answers["fan_out"]], *FOR_FRONT_DOOR[answers["front_door"]]}
     for name in answers["extra_operations"].split(","):
         files |= {*FOR_OPERATION.get(name, [])}
     return sorted(files)

@@ -64,6 +64,10 @@ VERBS = {
                 "help": "what is answered whenever somebody is asked",
             },
             "--tenant": {"help": "instead of the event's; see ops/tenants.json"},
+            #% if cookiecutter.front_door == "http_api"
+            "--ui": {"action": "store_true", "help": "on a page in the browser; UI_PORT=8765"},
+            "--no-open": {"dest": "open", "action": "store_false", "help": "no browser, with --ui"},
+            #% endif
         },
         of_stack=False,
     ),

@@ -48,8 +48,16 @@ from chassis.model import (
     Plan,
 )
 from chassis.settings import Shape, load_shape
+from chassis.tenancy.approvals import Asked
 from chassis.tenancy.profile import read_tiers
-from chassis.wire import JsonObject
+#% if cookiecutter.front_door == "http_api"
+from chassis.tenancy.runs import MAX_RESULT_BYTES
+#% endif
+#% if cookiecutter.front_door == "http_api"
+from chassis.wire import JsonObject, abridge, json_size
+#% else
+from chassis.wire import JsonObject, json_size
+#% endif
 from ops import executions, local, stack
 from ops.client import WatchedClient, invoke
 
@@ -65,24 +73,39 @@ STARTS_PER_SECOND = 300
 
 #% endif
 TENANT = "cost"
+ANSWER = '{"decision": "APPROVED", "decidedBy": "somebody", "identifiedBy": "service"}'
 RESULT = {"kind": "object", "bytes": 46, "digest": "0" * 16}
 """The stand-in for the result of an item: as large as that of the sample."""
 
+ROW_BYTES = 700
+"""Bytes of the row of an approval, beside its evidence, about."""
+
+#% if cookiecutter.front_door == "http_api"
+KEY_BYTES = 120
+"""Bytes of the row of a result, beside the result, about."""
+
+#% endif
 REQUESTS: dict[str, dict[str, int]] = {
     "execution": {
         # One each: the starter, and the reconciler for the status event.
         "lambda_requests": 2,
-        # The profile, for the starter and for the first step.
-        "read_units": 2,
-        # Counting the start and the end: a transaction of two rows, at two units a row (DynamoDB
-        # developer guide, "Transactions: how it works", read 2026-11-25), and with it the index
-        # of running executions, in and out: a write each ("Global secondary indexes", likewise).
-        # Whether one of a transaction counts twice is not said, so it does here. The ARN, twice.
-        "write_units": 2 * (2 * 2 + 2) + 2,
+        # The profile, for the starter and for the first step; the approvals that are left open.
+        "read_units": 3,
+        # Counting the start: a transaction of two rows, at two units a row (DynamoDB developer
+        # guide, "Transactions: how it works", read 2026-11-25), and with it the two indexes: a
+        # write each ("Global secondary indexes", likewise). Whether one of a transaction counts
+        # twice is not said, so it does here. The ARN, twice, which changes an index once. The end.
+        "write_units": (2 * 2 + 2 * 2) + (2 + 1) + (2 * 2 + 2 * 2),
     },
+    #% if cookiecutter.front_door == "http_api"
+    "kilobyte of a result": {"write_units": 1},
+    "progress": {"write_units": 2},
+    #% endif
     "invocation": {"lambda_requests": 1},
-    # The approver; asked, and answered.
-    "approval": {"lambda_requests": 1, "read_units": 1, "write_units": 2, "messages": 1},
+    # The approver reads what was asked.
+    "approval": {"lambda_requests": 1, "read_units": 1, "messages": 1},
+    # Asked; answered, which moves it in the index; and the step that finds it answered.
+    "kilobyte of evidence": {"write_units": 2 + 3 + 1},
     #% if cookiecutter.__invoke
     "record": {"lambda_requests": 1, "write_units": 1},  # of the meter
     #% endif
@@ -92,10 +115,15 @@ REQUESTS: dict[str, dict[str, int]] = {
     "object written": {"object_writes": 1},
     #% endif
 }
-"""Requests beside the checkpoints, with rows of up to 1 KB, for each of what is counted.
+"""Requests beside the checkpoints for each of what is counted.
 
 ``tests/chassis/ops/test_cost.py`` counts them in a real run.
 """
+
+
+def kilobytes(size: int) -> int:
+    """Of a row of so many bytes: DynamoDB bills each that is begun."""
+    return -(-size // 1_024)
 
 
 @dataclass
@@ -219,6 +247,31 @@ class _Counting(WatchedClient):
             self._usage.counts["record"] += bool(invoked and invoked.function_name == local.METER)
             #% endif
             self._usage.written_bytes += len(update.payload or "")
+
+
+def counted_rows(counts: Counter[str]) -> dict[str, Any]:
+    """Stores that count what would be written of approvals and executions, by their names."""
+
+    class CountedApprovals(local.LocalApprovals):
+        def ask(self, asked: Asked, callback_id: str, token: str, kept_days: int) -> bool:
+            counts["kilobyte of evidence"] += kilobytes(ROW_BYTES + json_size(asked.evidence))
+            return super().ask(asked, callback_id, token, kept_days)
+
+    #% if cookiecutter.front_door == "http_api"
+    class CountedRuns(local.LocalRuns):
+        def put_result(self, execution_arn: str, output: JsonObject) -> None:
+            del execution_arn
+            kept = json_size(abridge(output, MAX_RESULT_BYTES))
+            counts["kilobyte of a result"] += kilobytes(KEY_BYTES + kept)
+
+        def _note(self, *_: Any, **__: Any) -> None:
+            counts["progress"] += 1
+
+    runs = {"LocalRuns": CountedRuns}
+    #% else
+    runs = dict[str, Any]()
+    #% endif
+    return {"LocalApprovals": CountedApprovals, **runs}
 
 
 #% if cookiecutter.fan_out == "yes"
@@ -357,6 +410,7 @@ def measure(
         #% if cookiecutter.fan_out == "yes"
         patch.object(local, "FileObjects", counted_objects(usage.counts)),
         #% endif
+        patch.multiple(local, **counted_rows(usage.counts)),
         patch.dict(os.environ, local.environment() | variables),
     ):
         #% if cookiecutter.fan_out == "yes"
@@ -380,8 +434,8 @@ def measure(
         ) as execution:
             while question := execution.next_question():
                 usage.counts["approval"] += 1
-                execution.answer(question, {"decision": "APPROVED"})
-                usage.written_bytes += len('{"decision": "APPROVED"}')
+                execution.answer(question, json.loads(ANSWER))
+                usage.written_bytes += len(ANSWER)
             result = execution.result()
     if result.error:
         raise stack.StackError(

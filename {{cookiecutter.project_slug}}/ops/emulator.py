@@ -19,7 +19,8 @@ import uuid
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 import boto3
@@ -34,6 +35,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
+from chassis.wire import JsonObject
 from ops import local, stack
 from ops.stack import HOST, IDENTITY
 
@@ -43,20 +45,30 @@ ARN_HEADER = "X-Amz-Durable-Execution-Arn"
 HOP_BY_HOP = {"connection", "content-length", "date", "host", "server", "transfer-encoding"}
 
 
+class Functions(Protocol):
+    """Where the functions of the stack run."""
+
+    def version(self, function: str, qualifier: str) -> str:
+        """The version that an alias points at, or the qualifier itself."""
+
+    def send(self, request: Request, path: str, body: bytes) -> Response:
+        """Answer a request that is not about an execution, such as an invocation."""
+
+    def publish(self, event: JsonObject) -> None:
+        """Send a status event where the stack wants it."""
+
+
 class Front:
     """The Lambda API, as a WSGI application."""
 
-    def __init__(self, ministack: str, emulator: str, region: str) -> None:
-        """Take the addresses of the two that it stands before."""
-        self._ministack = ministack
+    def __init__(self, functions: Functions, emulator: str, region: str) -> None:
+        """Take where the functions run, and the address of the emulator."""
+        self._functions = functions
         self._emulator = emulator
         self._region = region
         workflow = local.template()["Resources"]["WorkflowFunction"]["Properties"]
-        # MiniStack does not keep it.
         self._execution_timeout = workflow["DurableConfig"]["ExecutionTimeout"]
         self._http = urllib3.PoolManager(maxsize=20, retries=False, timeout=900)
-        self._events = boto3.client("events", endpoint_url=ministack, region_name=region)
-        self._lambda = boto3.client("lambda", endpoint_url=ministack, region_name=region)
         self._lock = threading.Lock()
         self._started: dict[str, tuple[str, bytes]] = {}
         self._to_emulator: dict[str, str] = {}
@@ -76,7 +88,7 @@ class Front:
         elif NAME_HEADER in request.headers:
             response = self._start(request, path)
         else:
-            response = self._send(self._ministack, request, path, request.get_data())
+            response = self._functions.send(request, path, request.get_data())
         return response(environ, start_response)
 
     def _start(self, request: Request, path: str) -> Response:
@@ -97,9 +109,7 @@ class Front:
         return Response(status=202, headers={ARN_HEADER: arn})
 
     def _create(self, request: Request, function: str, qualifier: str, name: str) -> str:
-        alias = f"/2015-03-31/functions/{function}/aliases/{qualifier}"
-        found = self._http.request("GET", self._ministack + alias)
-        version = found.json()["FunctionVersion"] if found.status == 200 else qualifier
+        version = self._functions.version(function, qualifier)
         execution_id = str(uuid.uuid4())
         start = {
             "AccountId": ACCOUNT,
@@ -128,20 +138,13 @@ class Front:
             # One that another execution has invoked was not started here.
             arn = self._to_aws.get(emulated, emulated)
         body = json.dumps(invocation | {"DurableExecutionArn": arn}).encode()
-        response = self._send(self._ministack, request, path, body)
+        response = self._functions.send(request, path, body)
         status = (response.get_json(force=True, silent=True) or {}).get("Status")
         if status in {"SUCCEEDED", "FAILED"}:
-            try:
-                self._publish(arn, status)
-            except (BotoCoreError, ClientError):  # as on AWS: the execution has ended all the same
-                logging.getLogger(__name__).exception("no status event")
+            self._publish(arn, status)
         return response
 
     def _publish(self, arn: str, status: str) -> None:
-        """Send the status event where the rules of the stack want it.
-
-        EventBridge takes events of AWS's services from nobody else, so its part is done here.
-        """
         if arn not in self._to_emulator:
             return  # invoked by another execution, which hears of it
         function, name = arn.partition("/")[0].rpartition(":")[0], arn.split("/")[-2]
@@ -161,17 +164,10 @@ class Front:
                 "status": status,
             },
         }
-        text = json.dumps(event)
-        for rule in self._events.list_rules()["Rules"]:
-            pattern = rule.get("EventPattern")
-            if not pattern:
-                continue  # it has a schedule
-            if not self._events.test_event_pattern(EventPattern=pattern, Event=text)["Result"]:
-                continue
-            for target in self._events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
-                self._lambda.invoke(
-                    FunctionName=target["Arn"], InvocationType="Event", Payload=text
-                )
+        try:
+            self._functions.publish(event)
+        except (BotoCoreError, ClientError):  # as on AWS: the execution has ended all the same
+            logging.getLogger(__name__).exception("no status event")
 
     def _to_the_emulator(self, request: Request, path: str) -> Response:
         """Speak of an execution as the emulator does, and answer as AWS does."""
@@ -185,31 +181,75 @@ class Front:
         arn, _, query = parts[3].partition("?")
         emulated = self._to_emulator.get(unquote(arn))
         if emulated is None:
-            return self._send(self._emulator, request, path, request.get_data())
+            return forward(self._http, self._emulator, request, path, request.get_data())
         parts[3] = quote(emulated, safe="") + (f"?{query}" if query else "")
-        response = self._send(self._emulator, request, "/".join(parts), request.get_data())
+        response = forward(self._http, self._emulator, request, "/".join(parts), request.get_data())
+        if parts[4:] == ["stop"] and response.status_code == HTTPStatus.OK:
+            self._publish(unquote(arn), "STOPPED")
         response.set_data(response.get_data().replace(emulated.encode(), unquote(arn).encode()))
         return response
 
     def _list(self, request: Request, path: str) -> Response:
         """List executions with their ARNs, the newest first: the emulator has the oldest first."""
         newest = f"{path}{'&' if '?' in path else '?'}ReverseOrder=true"
-        response = self._send(self._emulator, request, newest, request.get_data())
+        response = forward(self._http, self._emulator, request, newest, request.get_data())
         body = response.get_data()
         for emulated, arn in list(self._to_aws.items()):
             body = body.replace(emulated.encode(), arn.encode())
         response.set_data(body)
         return response
 
-    def _send(self, address: str, request: Request, path: str, body: bytes) -> Response:
-        headers = {
-            name: value
-            for name, value in request.headers.items()
-            if name.lower() not in HOP_BY_HOP | {INVOCATION_MARKER_HEADER.lower()}
-        }
-        found = self._http.request(request.method, address + path, body=body, headers=headers)
-        kept = [(name, v) for name, v in found.headers.items() if name.lower() not in HOP_BY_HOP]
-        return Response(found.data, found.status, kept)
+
+def forward(
+    http: urllib3.PoolManager, address: str, request: Request, path: str, body: bytes
+) -> Response:
+    """Send a request on, with another path and body; return the answer."""
+    headers = {
+        name: value
+        for name, value in request.headers.items()
+        if name.lower() not in HOP_BY_HOP | {INVOCATION_MARKER_HEADER.lower()}
+    }
+    found = http.request(request.method, address + path, body=body, headers=headers)
+    kept = [(name, v) for name, v in found.headers.items() if name.lower() not in HOP_BY_HOP]
+    return Response(found.data, found.status, kept)
+
+
+class MiniStack:
+    """The functions in MiniStack, and everything else that is not an execution."""
+
+    def __init__(self, address: str, region: str) -> None:
+        """Take its address."""
+        self._address = address
+        self._http = urllib3.PoolManager(maxsize=20, retries=False, timeout=900)
+        self._events = boto3.client("events", endpoint_url=address, region_name=region)
+        self._lambda = boto3.client("lambda", endpoint_url=address, region_name=region)
+
+    def version(self, function: str, qualifier: str) -> str:
+        """The version that an alias points at, or the qualifier itself."""
+        alias = f"/2015-03-31/functions/{function}/aliases/{qualifier}"
+        found = self._http.request("GET", self._address + alias)
+        return str(found.json()["FunctionVersion"]) if found.status == 200 else qualifier
+
+    def send(self, request: Request, path: str, body: bytes) -> Response:
+        """Send a request on."""
+        return forward(self._http, self._address, request, path, body)
+
+    def publish(self, event: JsonObject) -> None:
+        """Send a status event where the rules of the stack want it.
+
+        EventBridge takes events of AWS's services from nobody else, so its part is done here.
+        """
+        text = json.dumps(event)
+        for rule in self._events.list_rules()["Rules"]:
+            pattern = rule.get("EventPattern")
+            if not pattern:
+                continue  # it has a schedule
+            if not self._events.test_event_pattern(EventPattern=pattern, Event=text)["Result"]:
+                continue
+            for target in self._events.list_targets_by_rule(Rule=rule["Name"])["Targets"]:
+                self._lambda.invoke(
+                    FunctionName=target["Arn"], InvocationType="Event", Payload=text
+                )
 
 
 #% if cookiecutter.__invoke or cookiecutter.fan_out == "yes"
@@ -284,5 +324,5 @@ def serve(program: str) -> None:
         everything.callback(process.terminate)
         runner = everything.enter_context(WebRunner(config))
         threading.Thread(target=runner.serve_forever, daemon=True).start()
-        application = Front(ministack, emulator, region)
+        application = local.for_programs(Front(MiniStack(ministack, region), emulator, region))
         make_server(HOST, port + 1, application, threaded=True).serve_forever()

@@ -89,6 +89,7 @@ def send(options: argparse.Namespace, tenant_id: str, token: str) -> Any:
     event: JsonObject = {"tenantId": tenant_id, "token": token}
     if decision := DECISIONS.get(options.verb):
         given = {"decidedBy": options.by or os.environ.get("USER"), "comment": options.comment}
+        event["identifiedBy"] = "operator"
         event["answer"] = {"decision": decision} | {k: v for k, v in given.items() if v}
     return stack.call(stack.output("ApproverFunctionName"), event)
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 #% if cookiecutter.fan_out == "yes"
@@ -17,6 +18,7 @@ from io import BufferedReader
 #% endif
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 from aws_durable_execution_sdk_python.plugin import (
@@ -38,15 +40,20 @@ from chassis.durable import durable_handler
 #% if cookiecutter.__invoke
 from chassis.functions import meter
 #% endif
-from chassis.model import Definition, TenantRefusedError
+from chassis.model import Approval, Definition, TenantRefusedError
+from chassis.tenancy.approvals import Approvals, Asked
 from chassis.tenancy.guard import Stack, execution_name
 #% if cookiecutter.fan_out == "yes"
 from chassis.tenancy.objects import BucketObjects, not_there, prefix_of
 #% endif
 from chassis.tenancy.profile import Profile
 from chassis.tenancy.registry import TablePartition
+#% if cookiecutter.front_door == "http_api"
+from chassis.tenancy.runs import Runs
+#% endif
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, parse_json
+from ops.stack import HOST
 
 ROOT = Path(__file__).parent.parent
 #% if cookiecutter.fan_out == "yes"
@@ -60,6 +67,8 @@ A_DAY = 24 * 60 * 60
 
 Tenants = Mapping[str, JsonObject]
 Handler = Callable[[Any, Any], Any]
+Application = Callable[[Any, Any], Iterable[bytes]]
+"""Of WSGI."""
 
 
 @cache
@@ -95,6 +104,10 @@ def _resolve(value: Any, defaults: dict[str, str]) -> str:
         return defaults.get(value["Ref"], "")
     if isinstance(value, dict) and "Fn::GetAtt" in value:
         return ""
+    #% if cookiecutter.front_door == "http_api"
+    if isinstance(value, dict) and "Fn::If" in value:  # by default, no condition holds
+        return _resolve(value["Fn::If"][2], defaults)
+    #% endif
     if isinstance(value, dict) and "Fn::Sub" in value:
         return re.sub(r"\$\{(\w+)\}", lambda match: defaults[match[1]], value["Fn::Sub"])
     return str(value)
@@ -106,6 +119,47 @@ def tenants() -> Tenants:
     return known
 
 
+@contextmanager
+def aws_server() -> Iterator[str]:
+    """A DynamoDB, an S3, an SNS and an STS on this machine: moto; yields its address.
+
+    It takes one request at a time, which makes its transactions atomic.
+    """
+    # Only who needs moto should take the time to import it.
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import make_server
+
+    application = for_programs(DomainDispatcherApplication(create_backend_app))
+    server = make_server(HOST, 0, application)
+    thread = Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        yield f"http://{HOST}:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+
+
+def for_programs(application: Application) -> Application:
+    """Refuse what comes from a browser, in which any page may call a port of this machine."""
+
+    def guarded(environ: Any, start_response: Any) -> Iterable[bytes]:
+        is_ours = environ.get("HTTP_HOST", "").partition(":")[0] in {HOST, "localhost"}
+        if is_ours and not {"HTTP_ORIGIN", "HTTP_SEC_FETCH_SITE"} & environ.keys():
+            return application(environ, start_response)
+        start_response("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"This is not for browsers."]
+
+    return guarded
+
+
+def create_table(client: Any, name: str) -> None:
+    """Make the table of the template."""
+    properties = template()["Resources"]["TenantTable"]["Properties"]
+    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    client.create_table(TableName=name, **{name: properties[name] for name in wanted})
+
+
 @dataclass(frozen=True)
 class Question:
     """What the approvers are told, and the callback that takes their answer."""
@@ -115,13 +169,12 @@ class Question:
 
 
 class LocalPartition(TablePartition):
-    """A tenant's rows: its profile, and the approvals that wait; nothing is counted."""
+    """A tenant's profile; nothing is counted."""
 
-    def __init__(self, known: Tenants, callbacks: dict[str, str], tenant_id: str) -> None:
-        """Take all tenants, and where to keep callback ids by their token."""
+    def __init__(self, known: Tenants, tenant_id: str) -> None:
+        """Take all tenants."""
         self.tenant_id = tenant_id
         self._known = known
-        self._callbacks = callbacks
 
     def profile(self) -> Profile:
         """The tenant's entry."""
@@ -129,9 +182,6 @@ class LocalPartition(TablePartition):
             raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
         entry = self._known[self.tenant_id]
         return Profile(self.tenant_id, entry["status"], entry["tier"], entry.get("overrides", {}))
-
-    def note_arn(self, execution_arn: str) -> None:
-        """No-op: nothing is counted here."""
 
     #% if cookiecutter.fan_out == "yes"
     def require_running(self, execution_arn: str) -> None:
@@ -143,14 +193,44 @@ class LocalPartition(TablePartition):
         """No-op: nobody is sent a bill."""
 
     #% endif
-    def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, expires_at: int
-    ) -> None:
+    def note_arn(self, execution_arn: str) -> str | None:
+        """No-op: nothing is counted here."""
+        del execution_arn
+        return None
+
+
+class LocalApprovals(Approvals):
+    """Callback ids by their token; there is no record of a decision here."""
+
+    def __init__(self, callbacks: dict[str, str], tenant_id: str) -> None:
+        """Take where they are kept."""
+        self.tenant_id = tenant_id
+        self._callbacks = callbacks
+
+    def ask(self, asked: Asked, callback_id: str, token: str, kept_days: int) -> bool:
         """Keep the callback id."""
-        del execution_arn, expires_at
+        del asked, kept_days
         self._callbacks[token] = callback_id
+        return True
+
+    def close(self, approval: str, answer: Approval, identified_by: str | None, now: float) -> bool:
+        """No-op."""
+        del approval, answer, identified_by, now
+        return True
 
 
+#% if cookiecutter.front_door == "http_api"
+class LocalRuns(Runs):
+    """Nobody looks at them here."""
+
+    def put_result(self, execution_arn: str, output: JsonObject) -> None:
+        """No-op."""
+
+    def _note(self, execution_arn: str, values: Any, add: Any = None) -> None:
+        """No-op."""
+
+
+#% endif
 #% if cookiecutter.fan_out == "yes"
 class FileObjects(BucketObjects):
     """A tenant's objects as files."""
@@ -235,7 +315,11 @@ class LocalExecution(DurableInstrumentationPlugin):
                 stack=stack or Stack(os.environ["TENANCY"], str(tenant_id), lambda _: name),
                 stores=stores
                 or Stores(
-                    partition=partial(LocalPartition, known, self._callbacks),
+                    partition=partial(LocalPartition, known),
+                    approvals=partial(LocalApprovals, self._callbacks),
+                    #% if cookiecutter.front_door == "http_api"
+                    runs=lambda tenant_id: LocalRuns(tenant_id, None, ""),
+                    #% endif
                     #% if cookiecutter.fan_out == "yes"
                     objects=partial(FileObjects, objects or OBJECTS),
                     #% endif
@@ -246,7 +330,7 @@ class LocalExecution(DurableInstrumentationPlugin):
         )
         self.runner = DurableFunctionTestRunner(handler, **options)
         #% if cookiecutter.__invoke
-        record = partial(meter.handler, partition=partial(LocalPartition, known, self._callbacks))
+        record = partial(meter.handler, partition=partial(LocalPartition, known))
         self.runner.register_function(METER, record)
         #% endif
         #% if cookiecutter.fan_out == "yes"

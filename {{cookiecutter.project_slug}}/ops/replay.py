@@ -42,8 +42,11 @@ from ops import deletion, local, stack
 from ops.client import WatchedClient
 
 OURS = {"prepare-work", "aggregate-results"}
-"""Steps that reach nothing but the stores; so do those that ask for an approval."""
+"""Steps that reach nothing but the stores; so do those that ask for an approval, and record it."""
 
+#% if cookiecutter.front_door == "http_api"
+OURS |= {"record-result"}
+#% endif
 #% if cookiecutter.fan_out == "yes"
 OURS |= {"read-chunk", "store-results", "store-output"}
 #% endif
@@ -286,7 +289,11 @@ def play(
             run,
             stack=Stack(os.environ["TENANCY"], tenant, lambda _: name),
             stores=Stores(
-                partition=partial(local.LocalPartition, known, {}),
+                partition=partial(local.LocalPartition, known),
+                approvals=partial(local.LocalApprovals, {}),
+                #% if cookiecutter.front_door == "http_api"
+                runs=lambda tenant_id: local.LocalRuns(tenant_id, None, ""),
+                #% endif
                 #% if cookiecutter.fan_out == "yes"
                 objects=partial(local.FileObjects, local.OBJECTS),
                 #% endif
@@ -438,7 +445,7 @@ def fork(options: argparse.Namespace, definition: Definition[Any], run: Run) -> 
     say(f"again: {', '.join(names) or 'nothing'}")
 
     def may_run(name: str) -> bool:
-        return options.live or name in OURS or name.endswith(" submitter")
+        return options.live or name in OURS or name.endswith((" submitter", " recorded"))
 
     outcome = play(history, definition, run, may_run)
     show(outcome, "stops here" if options.live else "stops here without --live", options.debug)

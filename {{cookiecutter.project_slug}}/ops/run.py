@@ -38,6 +38,12 @@ class NoAnswerError(Exception):
 
 def main(options: argparse.Namespace) -> int:
     """Run the workflow of this project."""
+    #% if cookiecutter.front_door == "http_api"
+    if options.ui:
+        from ops import page
+
+        return page.main(options)
+    #% endif
     from workflow import definition, workflow
 
     return run(options, definition.DEFINITION, workflow.run)

@@ -120,15 +120,15 @@ def call(function: str, event: Any) -> Any:
     return payload
 
 
-def local_port() -> int:
-    """The port of the local AWS; it takes this one and the next.
+def local_port(variable: str = "LOCAL_PORT", default: str = "4566") -> int:
+    """A port of this machine; the local AWS takes LOCAL_PORT and the next.
 
     Raises:
-        StackError: LOCAL_PORT is not such a port.
+        StackError: the environment variable is not such a port.
     """
-    port = os.environ.get("LOCAL_PORT") or "4566"
+    port = os.environ.get(variable) or default
     if not port.isascii() or not port.isdigit() or not 1024 <= int(port) <= 65_534:
-        raise StackError(f"LOCAL_PORT is {port!r}, expected 1024 to 65534")
+        raise StackError(f"{variable} is {port!r}, expected 1024 to 65534")
     return int(port)
 
 

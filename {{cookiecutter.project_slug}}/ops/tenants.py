@@ -18,7 +18,8 @@ from chassis.tenancy.profile import (
     concurrent_invocations,
     read_tiers,
 )
-from chassis.tenancy.registry import PROFILE, TablePartition, partition_key, row_key
+from chassis.tenancy.registry import PROFILE, TablePartition
+from chassis.tenancy.rows import partition_key, row_key
 from chassis.wire import JsonObject
 from ops import stack
 

@@ -201,12 +201,14 @@ class Definition(Generic[R]):
             give the same item. It is JSON, and has an ``id`` that no other item has.
         item_steps: run for each item, in this order, each with a checkpoint of its own. What the
             last one returns is the result of the item.
+        evidence: what the approvers are shown, of all work items; called once, in the first step.
         tiers: the file that says what a tenant of each tier may use.
     """
 
     parse_request: Callable[[Any], R]
     work_item: Callable[[int, Any], Mapping[str, Any]]
     item_steps: tuple[ItemStep, ...]
+    evidence: Callable[[Iterable[Any]], JsonObject]
     tiers: Path
 
 
@@ -239,6 +241,7 @@ class Plan(TypedDict):
     """What the initial step fixes for the rest of the execution."""
 
     started_at: str
+    started_by: str | None
     tier: str
     settings: Settings
     #% if cookiecutter.fan_out == "yes"
@@ -246,16 +249,22 @@ class Plan(TypedDict):
     #% endif
     item_count: int
     items: list[Any]
+    evidence: JsonObject
 
 
 class Decision(StrEnum):
-    """What came of asking; NOT_NEEDED where nobody was asked, because there are no items."""
+    """What came of asking.
+
+    NOT_NEEDED where nobody was asked, because there are no items; WITHDRAWN where the execution
+    has ended before anybody answered: only the record of an approval has it.
+    """
 
     APPROVED = "APPROVED"
     REJECTED = "REJECTED"
     TIMED_OUT = "TIMED_OUT"
     HEARTBEAT_LOST = "HEARTBEAT_LOST"
     NOT_NEEDED = "NOT_NEEDED"
+    WITHDRAWN = "WITHDRAWN"
 
 
 @dataclass(frozen=True)
@@ -274,6 +283,20 @@ class Approval:
             "decidedBy": self.decided_by,
             "comment": self.comment,
         }
+
+
+IDENTIFIED_BY = ("claim", "operator", "service")
+"""How it is known who has decided: a token that was verified, or who has sent the answer."""
+
+
+def identified_by(answer: str | None) -> str:
+    """How the answer says that it is known who has decided."""
+    try:
+        fields = Fields.from_json(answer or "", "the answer", InvalidAnswerError)
+    except InvalidAnswerError:
+        return "service"
+    said = fields.value("identifiedBy")
+    return said if said in IDENTIFIED_BY else "service"
 
 
 ParseAnswer: TypeAlias = Callable[[str | None], Approval]

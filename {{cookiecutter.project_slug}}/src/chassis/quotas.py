@@ -50,6 +50,9 @@ SendDurableExecutionCallbackSuccess, 256 KB, read 2026-11-22; newer service mode
 smaller number is safe with both). The difference leaves room for what is written around the value.
 """
 
+MAX_EVIDENCE_BYTES = 10_000
+"""Bytes of JSON of what the approvers are shown: it is in the plan, a row, an e-mail and a page."""
+
 MAX_ERROR_BYTES = 1_000
 """Bytes of JSON of an error message: it is checkpointed with the step, its item and the batch."""
 

@@ -49,7 +49,11 @@ class Settings(Shape):
     chunk_size: int
     fan_out_width: int
     #% endif
+    #% if cookiecutter.front_door == "http_api"
+    page_url: str
+    #% endif
     approval_topic_arn: str
+    decision_retention_days: int
 
 
 def load(environment: Mapping[str, str]) -> Settings:
@@ -71,6 +75,10 @@ def load(environment: Mapping[str, str]) -> Settings:
             environment, "TOLERATED_ITEM_FAILURE_PERCENTAGE", 0, 100
         ),
         approval_topic_arn=environment.get("APPROVAL_TOPIC_ARN", ""),
+        decision_retention_days=_whole_number(environment, "DECISION_RETENTION_DAYS", 1, 3_650),
+        #% if cookiecutter.front_door == "http_api"
+        page_url=environment.get("PAGE_URL", ""),
+        #% endif
         #% if cookiecutter.__child_context
         operator_topic_arn=environment.get("OPERATOR_TOPIC_ARN", ""),
         #% endif

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from datetime import UTC, datetime  # noqa: TID251 - writes a time, asks for none
 from typing import Any, TypeAlias, TypeGuard
 
 JsonObject: TypeAlias = dict[str, Any]
@@ -164,6 +165,41 @@ def canonical_json(value: Any) -> bytes:
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return text.encode(errors="backslashreplace")  # half a surrogate pair has no UTF-8
+
+
+def wire_time(seconds: float) -> str:
+    """A time in the form that it has on the wire.
+
+    >>> wire_time(1.5)
+    '1970-01-01T00:00:01.500Z'
+    """
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def abridge(value: JsonObject, most: int) -> JsonObject:
+    """The value, with as much of its long texts, lists and objects as ``most`` bytes of JSON take.
+
+    >>> abridge({"items": [1] * 90}, 50)
+    {'items': [1, 1, 1, '… 87 more']}
+    """
+    if json_size(value) <= most:
+        return value
+    shorter = (_shortened(value, detail) for detail in (300, 100, 30, 10, 3, 1))
+    return next((short for short in shorter if json_size(short) <= most), {"…": "more"})
+
+
+def _shortened(value: Any, detail: int) -> Any:
+    if isinstance(value, str):
+        return value if len(value) <= 10 * detail else f"{value[: 10 * detail]}…"
+    if isinstance(value, dict):
+        kept = list(value.items())[:detail]
+        rest = {"…": f"{len(value) - detail} more"} if len(value) > detail else {}
+        return {_shortened(k, detail): _shortened(v, detail) for k, v in kept} | rest
+    if isinstance(value, list):
+        more = [f"… {len(value) - detail} more"] if len(value) > detail else []
+        return [_shortened(child, detail) for child in value[:detail]] + more
+    return value
 
 
 def json_type(value: Any) -> str:

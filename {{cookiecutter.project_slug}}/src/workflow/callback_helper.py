@@ -3,15 +3,40 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
-from chassis import Approval, Decision, Fields, InvalidAnswerError, JsonObject, Plan
+from chassis import (
+    Approval,
+    Decision,
+    Fields,
+    InvalidAnswerError,
+    JsonObject,
+    canonical_json,
+    json_type,
+)
+from workflow.data_processor import WorkItem
 
 DECISION = re.compile("APPROVED|REJECTED")
+SHOWN = 3
+"""Items that the approvers see."""
 
 
-def evidence(plan: Plan) -> JsonObject:
-    """What the approvers are shown, beside who asks; keep it small."""
-    return {"items": plan["item_count"]}
+def evidence(items: Iterable[WorkItem]) -> JsonObject:
+    """What the approvers are shown, beside who asks: how many items of which kind, and the first.
+
+    >>> from workflow.data_processor import work_item
+    >>> evidence([work_item(1, "a"), work_item(2, {"sku": 7})])["kinds"]
+    {'string': 1, 'object': 1}
+    """
+    kinds, first, size = Counter[str](), list[Any](), 0
+    for item in items:
+        kinds[json_type(item["data"])] += 1
+        size += len(canonical_json(item["data"]))
+        if len(first) < SHOWN:
+            first.append(item["data"])
+    return {"items": kinds.total(), "kinds": dict(kinds), "bytes": size, "first": first}
 
 
 def parse_answer(answer: str | None) -> Approval:

@@ -12,7 +12,7 @@ from chassis.durable import Execution
 #% if cookiecutter.__child_context
 from workflow.announcement import announce
 #% endif
-from workflow.callback_helper import evidence, parse_answer
+from workflow.callback_helper import parse_answer
 from workflow.checks import CHECKS
 #% if cookiecutter.__wait
 from workflow.cool_down import cool_down
@@ -31,7 +31,7 @@ from workflow.messages import build_output
 def run(execution: Execution[Request]) -> JsonObject:
     """Prepare, ask, check, process, aggregate."""
     plan = execution.prepare_work()
-    approval = execution.ask_for_approval(plan, "approval", evidence(plan), parse_answer)
+    approval = execution.ask_for_approval(plan, "approval", plan["evidence"], parse_answer)
     checks, items = list[CheckResult](), ItemOutcomes()
     if approval.goes_on:
         #% if cookiecutter.__wait

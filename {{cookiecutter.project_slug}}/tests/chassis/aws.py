@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from threading import Thread
+from collections.abc import Callable, Iterator, Mapping
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
@@ -12,8 +11,9 @@ import pytest
 
 from chassis.functions import reconciler, starter
 from chassis.tenancy import credentials, stores
+from chassis.tenancy.approvals import Approvals, Asked, approval_id
 from chassis.tenancy.profile import Limits, Profile, read_tiers
-from chassis.tenancy.registry import TablePartition
+from chassis.tenancy.registry import NewRun, TablePartition
 from ops import local
 from ops.tenants import Registry
 from tests.chassis import sample
@@ -23,22 +23,17 @@ TENANT_ROLE = "arn:aws:iam::123456789012:role/tenant"
 NOWHERE = "http://127.0.0.1:9"
 """Nobody listens there: what is asked of another service fails."""
 
+TOKEN = approval_id("arn", "approval") + 32 * "5"
+"""Answers what ``ask`` asks, unless it is told otherwise."""
+
 Add = Callable[..., TablePartition]
 
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[str]:
     """The address of the server; one request at a time, which makes its transactions atomic."""
-    # Only a worker that needs moto should take the time to import it.
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-    from werkzeug.serving import make_server
-
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app))
-    thread = Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
+    with local.aws_server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -69,9 +64,7 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     ):
         made.cache_clear()
     client = boto3.client("dynamodb")
-    properties = local.template()["Resources"]["TenantTable"]["Properties"]
-    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    client.create_table(TableName=TABLE, **{name: properties[name] for name in wanted})
+    local.create_table(client, TABLE)
     yield client
     client.delete_table(TableName=TABLE)
 
@@ -102,10 +95,36 @@ def add(table: Any) -> Add:
     return add_tenant
 
 
-def admit(partition: TablePartition, name: str, now: int = 0, **limits: int) -> bool:
+def admit(
+    partition: TablePartition,
+    name: str,
+    now: int = 0,
+    *,
+    content: str = "same",
+    limits: Mapping[str, int] | None = None,
+) -> bool:
     """Count a start as the starter does; ``limits`` stand instead of those of the tier "large"."""
     tier = read_tiers(sample.definition().tiers)["large"]
-    return partition.admit(name, partition.profile(), cast("Limits", {**tier, **limits}), now)
+    allowed = cast("Limits", {**tier, **(limits or {})})
+    run = NewRun(name=name, workflow_id="wf-1", content=content)
+    return partition.admit(run, partition.profile(), allowed, now)
+
+
+def ask(client: Any, tenant_id: str = "acme", secret: str = 32 * "5", **of: Any) -> Asked:
+    """Ask for an approval as the workflow does; ``of`` are fields of what is asked."""
+    fields = {
+        "workflow_id": "wf-1",
+        "execution_arn": "arn",
+        "approval": "approval",
+        "asked_at": 0,
+        "expires_at": 2**32,
+        "started_by": None,
+        "evidence": {"count": 1},
+    }
+    asked = Asked(**{**fields, **of})
+    approvals = Approvals(tenant_id, client, TABLE)
+    approvals.ask(asked, "the-callback", asked.id + secret, kept_days=400)
+    return asked
 
 
 def running(client: Any, tenant_id: str) -> int:

@@ -16,9 +16,7 @@ import pytest
 from chassis import Attempt, Check, ItemStep, JsonObject
 from chassis.settings import load
 from chassis.steps import work
-#% if cookiecutter.fan_out == "yes"
 from ops import local
-#% endif
 from tests.chassis import sample
 #% if cookiecutter.fan_out == "yes"
 from tests.chassis.aws import add, aws, bucket, table
@@ -92,6 +90,12 @@ def bodies(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(work, "load", counted(load, "prepare-work"))
     monkeypatch.setattr(Execution, "notify", counted(Execution.notify, "approval submitter"))
+    close = counted(local.LocalApprovals.close, "approval recorded")
+    monkeypatch.setattr(local.LocalApprovals, "close", close)
+    #% if cookiecutter.front_door == "http_api"
+    put_result = counted(local.LocalRuns.put_result, "record-result")
+    monkeypatch.setattr(local.LocalRuns, "put_result", put_result)
+    #% endif
     monkeypatch.setattr(sample, "process", counted(sample.process))
     monkeypatch.setattr(sample, "aggregate", counted(sample.aggregate, "aggregate-results"))
     for name, check in sample.CHECKS.items():

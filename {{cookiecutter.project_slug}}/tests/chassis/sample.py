@@ -25,6 +25,13 @@ from chassis import (
 )
 from chassis.durable import Execution
 
+#% if cookiecutter.front_door == "http_api"
+ENDING = ["aggregate-results", "record-result"]
+#% else
+ENDING = ["aggregate-results"]
+#% endif
+"""The last operations of an execution of the sample."""
+
 TENANTS: Mapping[str, JsonObject] = {
     "acme": {"status": "ACTIVE", "tier": "large"},
     "demo": {"status": "ACTIVE", "tier": "small", "overrides": {"items_per_execution": 100}},
@@ -42,6 +49,10 @@ SETTINGS = {
     "TOLERATED_CHECK_FAILURES": "0",
     "TOLERATED_ITEM_FAILURE_PERCENTAGE": "100",
     "APPROVAL_TOPIC_ARN": "",
+    "DECISION_RETENTION_DAYS": "400",
+    #% if cookiecutter.front_door == "http_api"
+    "PAGE_URL": "",
+    #% endif
     #% if cookiecutter.__child_context
     "OPERATOR_TOPIC_ARN": "",
     #% endif
@@ -96,6 +107,12 @@ def count(items: Iterable[Any]) -> JsonObject:
     return {"count": sum(1 for _ in items)}
 
 
+def evidence(items: Iterable[Any]) -> JsonObject:
+    """The number of the items, and the first."""
+    known = list(items)
+    return {"count": len(known), "first": known[0]["data"] if known else None}
+
+
 def name_first(items: Iterable[Any]) -> JsonObject:
     """Name the first item."""
     return {"first": next((item["id"] for item in items), None)}
@@ -115,6 +132,7 @@ def definition(*steps: ItemStep) -> Definition[Request]:
         parse_request=parse_request,
         work_item=work_item,
         item_steps=steps or (process,),
+        evidence=evidence,
         tiers=Path(__file__).with_name("tiers.toml"),
     )
 
@@ -130,8 +148,7 @@ def phases(
         results, items = list[CheckResult](), ItemOutcomes()
         goes_on = True
         for name in approvals:
-            evidence = {"count": plan["item_count"]}
-            approval = execution.ask_for_approval(plan, name, evidence, parse_answer)
+            approval = execution.ask_for_approval(plan, name, plan["evidence"], parse_answer)
             output["approvals"].append(approval.to_wire())
             if not approval.goes_on:
                 goes_on = False

@@ -22,6 +22,9 @@ WORKFLOW = {name for name in modules() if name.partition(".")[0] == "workflow"}
 FOR_THE_WORKFLOW = {
     "chassis",
     "chassis.durable",
+    #% if cookiecutter.front_door == "http_api"
+    "chassis.functions.api",
+    #% endif
     "chassis.functions.approver",
     "chassis.functions.starter",
 }

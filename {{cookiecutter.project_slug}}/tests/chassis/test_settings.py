@@ -32,6 +32,10 @@ def test_reads_every_setting() -> None:
         "fan_out_width": 13,
         #% endif
         "approval_topic_arn": "",
+        "decision_retention_days": 400,
+        #% if cookiecutter.front_door == "http_api"
+        "page_url": "",
+        #% endif
     }
     assert load_shape(SETTINGS) == {"nesting": "FLAT", "items_per_checkpoint": 1}
 

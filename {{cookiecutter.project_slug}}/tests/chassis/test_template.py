@@ -18,12 +18,21 @@ from typing import Any
 
 import pytest
 
+#% if cookiecutter.front_door == "http_api"
+from chassis.functions import page, reconciler
+#% else
 from chassis.functions import reconciler
+#% endif
 from chassis.settings import load
 from chassis.tenancy import credentials, registry
+from chassis.tenancy.rows import partition_key
+#% if cookiecutter.front_door == "http_api"
+from ops.local import ROOT, template
+#% else
 from ops.local import template
+#% endif
 from tests.chassis import sample
-from tests.chassis.aws import TABLE, Add, admit
+from tests.chassis.aws import TABLE, Add, admit, ask
 from tests.chassis.source import SRC, modules, variables_of
 
 TENANCY = template()["Globals"]["Function"]["Environment"]["Variables"]["TENANCY"]
@@ -50,6 +59,9 @@ FUNCTIONS = {
     "MeterFunction": ("MeterRole", "TenantRole"),
     #% endif
     "ApproverFunction": ("ApproverRole", "TenantApproverRole"),
+    #% if cookiecutter.front_door == "http_api"
+    "ApiFunction": ("ApiRole", "TenantApiRole"),
+    #% endif
 }
 """Those of the chassis: the role of each, and the role in which it acts for a tenant."""
 
@@ -143,8 +155,13 @@ def test_no_version_is_ever_deleted() -> None:
     assert version()["UpdateReplacePolicy"] == "Retain"
 
 
+def description() -> str:
+    """What CloudFormation puts together for a version."""
+    text = version()["Properties"]["Description"]["Fn::Sub"]
+    return str(text if isinstance(text, str) else text[0])
+
+
 def test_every_parameter_of_the_function_publishes_a_version() -> None:
-    description = version()["Properties"]["Description"]["Fn::Sub"]
     of_versions = properties("WorkflowFunction").copy()
     of_versions.pop("ReservedConcurrentExecutions")  # of the function, whatever version runs
     text = json.dumps(of_versions)
@@ -152,12 +169,12 @@ def test_every_parameter_of_the_function_publishes_a_version() -> None:
     problems = []
     for name in template()["Parameters"]:
         ref, sub = json.dumps({"Ref": name}), "${" + name + "}"
-        if (ref in text or sub in text) and sub not in description:
+        if (ref in text or sub in text) and sub not in description():
             problems.append(
                 f"{name} is not in VersionDescription: "
                 "a deploy that changes it would publish no version"
             )
-        if sub in description and not (ref in text or sub in text or ref in conditions):
+        if sub in description() and not (ref in text or sub in text or ref in conditions):
             problems.append(f"{name} is in VersionDescription and WorkflowFunction does not use it")
 
     assert not problems, "\n".join(problems)
@@ -177,7 +194,7 @@ def test_concurrency_is_reserved_if_it_is_asked_for() -> None:
 
 
 def test_the_description_of_a_version_is_short_enough() -> None:
-    longest = version()["Properties"]["Description"]["Fn::Sub"]
+    longest = description()
     for name, spec in template()["Parameters"].items():
         most = "x" * int(spec.get("MaxLength", 256))
         values = spec.get("AllowedValues") or [spec.get("MaxValue", most)]
@@ -300,6 +317,12 @@ def test_what_is_set_is_of_this_stack() -> None:
     assert {name: of_workflow.get(name) for name in expected} == expected
     starter = variables(properties("StarterFunction"))
     assert starter["WORKFLOW_ALIAS_ARN"] == {"Ref": "WorkflowFunctionAliaslive"}
+    #% if cookiecutter.front_door == "http_api"
+    assert variables(properties("ApiFunction"))["WORKFLOW_ALIAS_ARN"] == {
+        "Fn::Sub": f"{WORKFLOW}:live"
+    }
+    assert properties("WorkflowFunctionAliaslive")["Name"] == "live"
+    #% endif
     for name in FUNCTIONS:
         found = variables(properties(name))
         assert found["TENANT_TABLE"] == {"Ref": "TenantTable"}
@@ -373,7 +396,8 @@ def test_the_functions_of_the_chassis_may_do_this_and_nothing_else() -> None:
         #% endif
         "TenantRole": {
             "OwnPartition": (
-                ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"],
+                [f"dynamodb:{action}Item" for action in ("Get", "Put", "Update")]
+                + ["dynamodb:Query"],
                 arn("TenantTable"),
             ),
             #% if cookiecutter.customer_managed_key == "yes"
@@ -404,6 +428,37 @@ def test_the_functions_of_the_chassis_may_do_this_and_nothing_else() -> None:
             "EncryptAnswers": ("kms:Decrypt", arn("DataKey")),
             #% endif
         },
+        #% if cookiecutter.front_door == "http_api"
+        "ApiRole": {"StartExecutions": ("lambda:InvokeFunction", {"Fn::Sub": f"{WORKFLOW}:live"})},
+        "TenantApiRole": {
+            "OwnPartition": (
+                [f"dynamodb:{action}Item" for action in ("Get", "Put", "Update")],
+                arn("TenantTable"),
+            ),
+            "ListOwnRows": ("dynamodb:Query", {"Fn::Sub": "${TenantTable.Arn}/index/listed"}),
+            "AnswerAndStopOwnExecutions": (
+                [
+                    "lambda:SendDurableExecutionCallbackSuccess",
+                    "lambda:SendDurableExecutionCallbackFailure",
+                    "lambda:StopDurableExecution",
+                ],
+                {"Fn::Sub": WORKFLOW + ":*/durable-execution/${!aws:PrincipalTag/TenantId}_*/*"},
+            ),
+            #% if cookiecutter.customer_managed_key == "yes"
+            "DecryptRows": ("kms:Decrypt", arn("DataKey")),
+            "EncryptAnswers": ("kms:Decrypt", arn("DataKey")),
+            #% endif
+            #% if cookiecutter.fan_out == "yes"
+            "SeeOwnObjects": (
+                "s3:GetObject",
+                {"Fn::Sub": "${ObjectBucket.Arn}/tenants/${!aws:PrincipalTag/TenantId}/*"},
+            ),
+            #% if cookiecutter.customer_managed_key == "yes"
+            "DecryptObjects": ("kms:Decrypt", arn("DataKey")),
+            #% endif
+            #% endif
+        },
+        #% endif
     }
 
     assert {name: statements(*properties(name).get("Policies", [])) for name in roles} == roles
@@ -415,7 +470,10 @@ def test_each_function_of_the_chassis_has_its_role_and_acts_for_one_tenant() -> 
         assert properties(function)["Role"] == arn(role)
         assert variables(properties(function))["TENANT_ROLE_ARN"] == arn(tenant_role)
     attached = of_type("AWS::IAM::Policy")
-    roles = {name: [role["Ref"] for role in policy["Roles"]] for name, policy in attached.items()}
+    roles = {
+        name: [role.get("Ref") or role["Fn::If"][1]["Ref"] for role in policy["Roles"]]
+        for name, policy in attached.items()
+    }
     assert statements(attached["ActForTenants"]) == {
         "ActForOneTenant": (session, arn("TenantRole"))
     }
@@ -424,6 +482,12 @@ def test_each_function_of_the_chassis_has_its_role_and_acts_for_one_tenant() -> 
         "AnswerForOneTenant": (session, arn("TenantApproverRole"))
     }
     assert roles["AnswerForTenants"] == ["ApproverRole"]
+    #% if cookiecutter.front_door == "http_api"
+    assert statements(attached["ServeTenants"]) == {
+        "ServeOneTenant": (session, arn("TenantApiRole"))
+    }
+    assert roles["ServeTenants"] == ["ApiRole"]
+    #% endif
     assert statements(attached["WriteLogs"]) == {
         "WriteLogs": (["logs:CreateLogStream", "logs:PutLogEvents"], arn("LogGroup")),
         #% if cookiecutter.customer_managed_key == "yes"
@@ -432,7 +496,7 @@ def test_each_function_of_the_chassis_has_its_role_and_acts_for_one_tenant() -> 
     }
     of_functions = {role for role, _ in FUNCTIONS.values()}
     assert of_functions <= set(roles["WriteLogs"])
-    known = {"ActForTenants", "AnswerForTenants", "WriteLogs"}
+    known = {"ActForTenants", "AnswerForTenants", "ServeTenants", "WriteLogs"}
     #% if cookiecutter.customer_managed_key == "yes"
     assert statements(attached["ReadEnvironment"]) == {
         "ReadEnvironment": ("kms:Decrypt", arn("DataKey"))
@@ -450,6 +514,10 @@ def test_each_function_of_the_chassis_has_its_role_and_acts_for_one_tenant() -> 
     [
         ("TenantRole", ACTING, "OwnPartition"),
         ("TenantApproverRole", ["ApproverRole"], "OwnApprovals"),
+        #% if cookiecutter.front_door == "http_api"
+        ("TenantApiRole", ["ApiRole"], "OwnPartition"),
+        ("TenantApiRole", ["ApiRole"], "ListOwnRows"),
+        #% endif
     ],
 )
 def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
@@ -492,13 +560,25 @@ def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
         },
         #% endif
     }
-    assert conditions[on_items] == {
+    own_partition = {
         "ForAllValues:StringEquals": {
             "dynamodb:LeadingKeys": ["TENANT#${aws:PrincipalTag/TenantId}"]
         },
         "Null": {"dynamodb:LeadingKeys": "false", "aws:PrincipalTag/TenantId": "false"},
     }
-    assert registry.partition_key("") == "TENANT#"
+    #% if cookiecutter.front_door == "http_api"
+    others |= {
+        "AnswerAndStopOwnExecutions": tagged,
+        "SeeOwnObjects": tagged,
+        #% if cookiecutter.fan_out == "yes" and cookiecutter.customer_managed_key == "yes"
+        "DecryptObjects": {"StringEquals": via("s3")},
+        #% endif
+        "OwnPartition": own_partition,
+        "ListOwnRows": own_partition,
+    }
+    #% endif
+    assert conditions[on_items] == own_partition
+    assert partition_key("") == "TENANT#"
     for sid in conditions.keys() - {on_items}:
         assert conditions[sid] == others[sid]
 
@@ -724,7 +804,7 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
     admit(acme, "acme_ended")
     acme.release("acme_ended", "SUCCEEDED", now=7)
     admit(acme, "acme_running")
-    acme.put_approval("token", "callback", "arn", expires_at=9)
+    ask(table, asked_at=9)
 
     expires = {
         row["sk"]["S"].partition("#")[0] + row.get("state", {}).get("S", ""): row.get(attribute)
@@ -734,7 +814,7 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
         "PROFILE": None,
         "RUNRUNNING": None,
         "RUNSUCCEEDED": {"N": str(7 + registry.REMEMBERED_SECONDS)},
-        "APPROVALPENDING": {"N": "9"},
+        "APPROVALPENDING": {"N": str(9 + 400 * 24 * 60 * 60)},
     }
     assert forgets["Enabled"] is True
 
@@ -742,7 +822,7 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
 def test_the_index_is_the_one_that_the_reconciler_asks(
     table: Any, add: Add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (index,) = properties("TenantTable")["GlobalSecondaryIndexes"]
+    index = properties("TenantTable")["GlobalSecondaryIndexes"][0]
     keys = [key["AttributeName"] for key in index["KeySchema"]]
     asked: list[Json] = []
 
@@ -778,6 +858,69 @@ def test_the_artefact_has_every_service_that_is_called() -> None:
     assert not idle, f"take {', '.join(idle)} out of SERVICES in src/Makefile: nobody calls it"
 
 
+#% if cookiecutter.front_door == "http_api"
+def test_a_stack_without_an_issuer_has_no_api() -> None:
+    conditions = transformed()["Conditions"]
+    assert conditions["HasIssuer"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "JwtIssuer"}, ""]}]}
+    assert template()["Parameters"]["JwtIssuer"]["Default"] == ""
+    of_the_api = {
+        name: resource
+        for name, resource in transformed()["Resources"].items()
+        if "Api" in name or name == "ServeTenants"
+    }
+    assert len(of_the_api) > 10
+    for name, resource in of_the_api.items():
+        assert resource.get("Condition") == "HasIssuer", name
+
+
+def routes() -> dict[str, Json]:
+    """What the API has: each method and path, and its operation."""
+    return {
+        f"{method.upper()} {path}": operation["Fn::If"][1]
+        for path, item in properties("HttpApi")["Body"]["paths"].items()
+        for method, operation in item["Fn::If"][1].items()
+    }
+
+
+def test_every_call_needs_a_token_and_only_the_page_does_not() -> None:
+    from samtranslator.yaml_helper import yaml_parse
+
+    body = properties("HttpApi")["Body"]
+    text = (ROOT / "docs" / "openapi.yaml").read_text(encoding="utf-8")
+    document = yaml_parse(text)
+    calls = {
+        f"{method.upper()} {path}"
+        for path, item in document["paths"].items()
+        for method in item.keys() & {"get", "post"}
+    }
+    files = {f"GET {path}" for path in (*page.FILES, page.CONFIG)}
+
+    assert routes().keys() == calls | files
+    for route, operation in routes().items():
+        assert operation.get("security") == ([{"Token": []}] if route in calls else [{"NONE": []}])
+    token = body["components"]["securitySchemes"]["Token"]["x-amazon-apigateway-authorizer"]
+    assert token["type"] == "jwt"
+    assert token["identitySource"] == "$request.header.Authorization"
+    assert token["jwtConfiguration"] == {
+        "issuer": {"Ref": "JwtIssuer"},
+        "audience": [{"Ref": "JwtAudience"}],
+    }
+    (rule,) = transformed()["Rules"]["Audience"]["Assertions"]
+    assert rule["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "JwtAudience"}, ""]}]}
+
+
+def test_the_access_log_has_no_claim_and_no_token() -> None:
+    (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
+
+    written = json.loads(stage["AccessLogSettings"]["Format"])
+    assert set(written.values()) == {
+        f"$context.{name}"
+        for name in ("requestId", "routeKey", "status", "responseLatency", "error.messageString")
+    }
+    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] <= 100
+
+
+#% endif
 def test_the_outputs_say_how_to_start_and_to_answer() -> None:
     outputs = json.dumps(transformed()["Outputs"])
 

@@ -23,7 +23,8 @@ from botocore.exceptions import ClientError
 from chassis.tenancy.objects import prefix_of
 #% endif
 from chassis.tenancy.profile import Profile
-from chassis.tenancy.registry import PROFILE, row_key
+from chassis.tenancy.registry import PROFILE
+from chassis.tenancy.rows import row_key
 from ops import executions, stack, tenants
 from ops.local import environment
 from tests.workflow.conftest import make_event
@@ -335,4 +336,4 @@ def test_more_chunks_than_recursive_loop_detection_counts(
 def test_an_unknown_token_answers_nothing() -> None:
     reply = answer({"token": "unknown"}, "APPROVED")
 
-    assert reply == {"accepted": False, "reason": "there is no such pending approval"}
+    assert reply == {"accepted": False, "reason": "there is no such approval"}

@@ -15,7 +15,7 @@ from workflow.callback_helper import parse_answer
 def test_the_approvers_are_shown_how_many_items_there_are(start: Start) -> None:
     message = start(make_event("a", "b")).question.message
 
-    assert message["items"] == 2
+    assert message["evidence"]["items"] == 2
     assert message["approval"] == "approval"
     assert message["answerWith"] == f"make approve TENANT=acme TOKEN={message['token']}"
 

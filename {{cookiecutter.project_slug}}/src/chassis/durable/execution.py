@@ -46,6 +46,7 @@ from chassis.steps import chunks, work
 from chassis.quotas import fit_output, require_room
 from chassis.steps import work
 #% endif
+from chassis.tenancy.approvals import approval_id
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject
 
@@ -114,7 +115,8 @@ class Execution(Generic[R]):
             plan: of this execution.
             name: of this approval, unlike any other of the workflow. It is in the message and in
                 its attribute ``approval``, by which subscribers of the topic can filter.
-            evidence: what the approvers are shown; small.
+            evidence: what the approvers are shown, such as ``plan["evidence"]``; it is cut to
+                10,000 bytes of JSON.
             parse_answer: reads the answer.
 
         Raises:
@@ -124,8 +126,21 @@ class Execution(Generic[R]):
         """
         if not plan["item_count"]:
             return Approval(Decision.NOT_NEEDED, goes_on=False)
-        message = {**self.identity(), "approval": name, **evidence}
-        return await_approval(self.durable, self.stores, plan["settings"], message, parse_answer)
+        body = work.request_approval(self.stores, self.request, plan, self.arn, name, evidence)
+        settings = plan["settings"]
+        answered = await_approval(self.durable, body, name, settings, parse_answer)
+        self.durable.step(
+            work.record_decision(
+                self.stores,
+                self.request.tenant_id,
+                approval_id(self.arn, name),
+                answered.approval,
+                answered.identified_by,
+            ),
+            name=f"{name} recorded",
+            config=policies.RETRY_TRANSIENT,
+        )
+        return answered.approval_or_error(settings)
 
     def run_checks(self, plan: Plan, checks: Mapping[str, Check]) -> list[CheckResult]:
         """Run every check over all items, each in a parallel branch that has its name.
@@ -163,6 +178,9 @@ class Execution(Generic[R]):
             plan["settings"],
             self.request.tenant_id,
             self.arn,
+            #% if cookiecutter.front_door == "http_api"
+            self.stores,
+            #% endif
         )
         #% if cookiecutter.__invoke
         source = {"executionArn": self.arn, "startedAt": plan["started_at"]}
@@ -219,4 +237,14 @@ class Execution(Generic[R]):
                 config=policies.RETRY_TRANSIENT,
             )
         #% endif
+        #% if cookiecutter.front_door == "http_api"
+        output = fit_output(output)
+        self.durable.step(
+            work.record_result(self.stores, self.request.tenant_id, self.arn, output),
+            name="record-result",
+            config=policies.RETRY_TRANSIENT,
+        )
+        return output
+        #% else
         return fit_output(output)
+        #% endif

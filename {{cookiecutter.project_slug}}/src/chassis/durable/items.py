@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+#% if cookiecutter.front_door == "http_api"
+from collections.abc import Iterator
+from functools import partial
+
+#% else
 from collections.abc import Iterator
 
+#% endif
 from aws_durable_execution_sdk_python import BatchResult, DurableContext
 from aws_durable_execution_sdk_python.concurrency.models import BatchItem
 from aws_durable_execution_sdk_python.config import BatchItemStatus
@@ -13,8 +19,16 @@ from chassis.durable import policies
 from chassis.model import ItemOutcome, ItemOutcomes, ItemStep, TooManyItemsFailedError
 from chassis.settings import Settings
 from chassis.steps import work
+#% if cookiecutter.front_door == "http_api"
+from chassis.tenancy.stores import Stores
+#% endif
 from chassis.wire import JsonObject, shorten
 
+#% if cookiecutter.front_door == "http_api"
+PROGRESS_WRITES = 10
+"""How often the progress of an execution or a chunk is written, about."""
+
+#% endif
 Items = list[JsonObject]
 
 
@@ -25,10 +39,21 @@ def process_items(
     settings: Settings,
     tenant_id: str,
     execution_arn: str,
+    #% if cookiecutter.front_door == "http_api"
+    stores: Stores,
+    #% endif
 ) -> ItemOutcomes:
     """Process every item, some of them at the same time; ``require_tolerable`` judges."""
     size = settings["items_per_checkpoint"]
     batches = [items[first : first + size] for first in range(0, len(items), size)]
+    #% if cookiecutter.front_door == "http_api"
+    shares = shares_of([len(batch) for batch in batches])
+
+    def count_done(share: int) -> None:
+        if share:
+            stores.runs(tenant_id).count_done(execution_arn, share)
+
+    #% endif
     names = [batch_name(batch) for batch in batches]
 
     def process(
@@ -37,8 +62,14 @@ def process_items(
         outcomes = [ItemOutcome() for _ in batch]
         for step in steps:
             label = step.__name__.replace("_", "-")
+            #% if cookiecutter.front_door == "http_api"
+            progress = step is steps[-1], partial(count_done, shares[index])
+            body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn, *progress)
+            #% else
+            body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn)
+            #% endif
             outcomes = item_context.step(
-                work.process_batch(step, batch, outcomes, tenant_id, execution_arn),
+                body,
                 name=names[index] if step is steps[0] else f"{names[index]} {label}",
                 config=policies.RETRY_TRANSIENT,
             )
@@ -56,6 +87,22 @@ def process_items(
     return sort_out(ended, unfinished=len(items) - len(ended))
 
 
+#% if cookiecutter.front_door == "http_api"
+def shares_of(sizes: list[int]) -> list[int]:
+    """How many items each batch stands for when it is counted: some 10 of them are, for all.
+
+    >>> shares_of([1, 1, 1]), shares_of([10] * 21)[:3]
+    ([1, 1, 1], [0, 20, 0])
+    """
+    every = max(1, len(sizes) // PROGRESS_WRITES)
+    shares = [0] * len(sizes)
+    for first in range(0, len(sizes), every):
+        group = sizes[first : first + every]
+        shares[first + len(group) - 1] = sum(group)
+    return shares
+
+
+#% endif
 def batch_name(batch: Items) -> str:
     """What the history calls the items that share a checkpoint.
 

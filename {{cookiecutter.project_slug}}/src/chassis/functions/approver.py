@@ -22,15 +22,21 @@ from chassis.model import (
     ParseAnswer,
     TenantRefusedError,
 )
+from chassis.tenancy.approvals import (
+    ANSWERED,
+    ApprovalClosedError,
+    ApprovalNotFoundError,
+    Record,
+)
 from chassis.tenancy.credentials import tenant_client
 from chassis.tenancy.guard import require_served
-from chassis.tenancy.registry import ANSWERED, ApprovalNotFoundError
-from chassis.tenancy.stores import table_partition
+from chassis.tenancy.stores import table_approvals
 from chassis.wire import JsonObject, problem_inside, show
 
 MAX_ANSWER_BYTES = 32_000
 """Bytes of JSON of an answer; two texts of 1,000 characters take 24,000 at most."""
 
+FIELDS = {"tenantId", "token", "answer", "identifiedBy"}
 CLOSED = {"CallbackTimeoutException", "ResourceNotFoundException"}
 """The service takes no answer any more: the callback has expired or is closed, or is gone.
 
@@ -46,7 +52,8 @@ def approver(parse_answer: ParseAnswer) -> Callable[[Any, Any], JsonObject]:
     """Make the Lambda handler that answers approvals.
 
     Its event has ``tenantId``, ``token``, and ``answer`` (``{"decision": "APPROVED", ...}``);
-    without an answer it is a heartbeat, which says that the approver is still there. It returns
+    without an answer it is a heartbeat, which says that the approver is still there. It may say
+    how it is known who answers: ``identifiedBy`` is ``service`` or ``operator``. It returns
     ``{"accepted": true}``, or ``{"accepted": false, "reason": ...}``.
     """
 
@@ -54,7 +61,12 @@ def approver(parse_answer: ParseAnswer) -> Callable[[Any, Any], JsonObject]:
         del context
         try:
             answer_approval(event if isinstance(event, dict) else {}, parse_answer)
-        except (ApprovalNotFoundError, InvalidAnswerError, TenantRefusedError) as error:
+        except (
+            ApprovalClosedError,
+            ApprovalNotFoundError,
+            InvalidAnswerError,
+            TenantRefusedError,
+        ) as error:
             quotes = isinstance(error, InvalidAnswerError)  # the answer, which is not logged
             log_request("answer refused", event, reason="malformed" if quotes else str(error))
             return {"accepted": False, "reason": str(error)}
@@ -71,30 +83,52 @@ def answer_approval(event: JsonObject, parse_answer: ParseAnswer) -> None:
         AnswerNotSentError: the service did not take it; nothing is consumed.
         TenantRefusedError: no tenant, a malformed one, or not this stack's.
         InvalidAnswerError: the answer is malformed; nothing is consumed.
-        ApprovalNotFoundError: nothing is pending for this tenant under this token, or not any more.
+        ApprovalNotFoundError: the tenant has no approval with this token.
+        ApprovalClosedError: it has been answered, or its time is up.
     """
     tenant_id = require_served(event.get("tenantId"), os.environ["TENANT_ID"])
-    if unknown := event.keys() - {"tenantId", "token", "answer"}:  # a misspelt answer, perhaps
+    if unknown := event.keys() - FIELDS:  # a misspelt answer, perhaps
         raise InvalidAnswerError(
-            f"the event has the field {show(min(unknown))}, expected tenantId, token and answer"
+            f"the event has the field {show(min(unknown))}, expected {', '.join(sorted(FIELDS))}"
         )
     token = event.get("token")
     if not isinstance(token, str):
-        raise ApprovalNotFoundError("there is no such pending approval")
+        raise ApprovalNotFoundError("there is no such approval")
+    identified_by = event.get("identifiedBy", "service")
+    if identified_by not in {"operator", "service"}:  # a claim is the front door's to verify
+        raise InvalidAnswerError("identifiedBy is not one of operator and service")
     approval = read_answer(event["answer"], parse_answer) if "answer" in event else None
-    registry = table_partition(tenant_id)
-    callback_id = registry.find_approval(token, int(time.time()))
+    record = table_approvals(tenant_id).find(token)
+    complete(tenant_id, record, approval, identified_by)
+
+
+def complete(tenant_id: str, record: Record, approval: Approval | None, identified_by: str) -> None:
+    """Complete the callback of an approval, then close it; without an answer, send a heartbeat.
+
+    Args:
+        tenant_id: whose approval it is.
+        record: of the approval.
+        approval: the answer.
+        identified_by: how it is known who answers.
+
+    Raises:
+        ApprovalClosedError: it has been answered, or its time is up.
+        AnswerNotSentError: the service did not take it; nothing is consumed.
+    """
+    now = time.time()
+    record.require_open(now)
     try:
-        send(tenant_client("lambda", tenant_id), callback_id, approval)
+        client = tenant_client("lambda", tenant_id)
+        send(client, str(record.callback_id), approval, identified_by)
     except (BotoCoreError, ClientError) as error:
         # Only the kind of error: its text may quote the callback id.
         code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
         if code in CLOSED:
-            raise ApprovalNotFoundError(f"{ANSWERED}, or its time is up") from None
+            raise ApprovalClosedError(f"{ANSWERED}, or its time is up") from None
         reason = code or type(error).__name__
         raise AnswerNotSentError(f"not sent, send it again: {reason}") from None
     if approval:
-        registry.close_approval(token)
+        table_approvals(tenant_id).close(record.asked.id, approval, identified_by, now)
 
 
 def read_answer(answer: Any, parse_answer: ParseAnswer) -> Approval:
@@ -113,7 +147,7 @@ def read_answer(answer: Any, parse_answer: ParseAnswer) -> Approval:
     return parse_answer(text)
 
 
-def send(client: Any, callback_id: str, approval: Approval | None) -> None:
+def send(client: Any, callback_id: str, approval: Approval | None, identified_by: str) -> None:
     """Complete the callback, which the service does once; without an answer, send a heartbeat.
 
     What is sent is what was parsed, in one form, and nothing else of the answer.
@@ -122,7 +156,7 @@ def send(client: Any, callback_id: str, approval: Approval | None) -> None:
         client.send_durable_execution_callback_heartbeat(CallbackId=callback_id)
         return
     given = {name: value for name, value in approval.to_wire().items() if value is not None}
-    answer = json.dumps(given, sort_keys=True)
+    answer = json.dumps({**given, "identifiedBy": identified_by}, sort_keys=True)
     if approval.decision is Decision.APPROVED:
         client.send_durable_execution_callback_success(
             CallbackId=callback_id, Result=answer.encode()

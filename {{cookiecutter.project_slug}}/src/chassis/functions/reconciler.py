@@ -19,9 +19,9 @@ from chassis.tenancy.registry import (
     LOOK_AFTER_SECONDS,
     LOOK_AGAIN_SECONDS,
     TablePartition,
-    partition_key,
 )
-from chassis.tenancy.stores import table_partition
+from chassis.tenancy.rows import partition_key
+from chassis.tenancy.stores import table_approvals, table_partition
 from chassis.wire import JsonObject
 
 ENDED = {"SUCCEEDED", "FAILED", "STOPPED", "TIMED_OUT", "DELETING", "FORGOTTEN"}
@@ -46,8 +46,15 @@ def handler(event: Any, context: Any) -> JsonObject:
     tenant_id = tenant_of_name(name)
     if tenant_id is None or status not in ENDED:
         return {"released": 0}  # not started by the starter, so never counted, or not over
-    arn, partition = detail.get("durableExecutionArn"), table_partition(tenant_id)
-    return {"released": int(partition.release(name, status, int(time.time()), arn))}
+    arn, partition = detail["durableExecutionArn"], table_partition(tenant_id)
+    return {"released": int(end(partition, name, status, arn))}
+
+
+def end(partition: TablePartition, name: str, status: str, execution_arn: str) -> bool:
+    """Withdraw what an execution that has ended had asked, and count it down, once."""
+    now = int(time.time())
+    table_approvals(partition.tenant_id).withdraw(execution_arn, now)
+    return partition.release(name, status, now, execution_arn)
 
 
 def sweep(context: Any) -> JsonObject:
@@ -104,12 +111,12 @@ def due() -> Iterator[tuple[str, str, int]]:
 
 def look(partition: TablePartition, name: str, look_at: int) -> bool:
     """Release an execution that is over; look again later at one that runs."""
-    arn, now = partition.arn_of(name), int(time.time())
+    now, arn = int(time.time()), partition.arn_of(name)
     if arn is None:  # neither starter nor workflow have seen it
         return partition.give_up(name, look_at, now)
     status = status_of(arn)
     if status in ENDED:
-        return partition.release(name, status, now, arn)
+        return end(partition, name, status, arn)
     partition.look_again(name, now + LOOK_AGAIN_SECONDS)
     return False
 

@@ -6,6 +6,7 @@ they send.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable
@@ -17,13 +18,14 @@ from botocore.exceptions import ClientError
 
 from chassis import quotas
 from chassis.functions.log import log_request
-from chassis.model import Definition, InvalidInputError, Request, TenantRefusedError
+from chassis.model import Definition, InvalidInputError, TenantRefusedError
 #% if cookiecutter.fan_out == "no"
 from chassis.settings import load_shape
 #% endif
 from chassis.tenancy.credentials import CONFIG
 from chassis.tenancy.guard import execution_name, require_served
 from chassis.tenancy.profile import LimitReachedError, read_tiers, require_allowed
+from chassis.tenancy.registry import NewRun, RequestProcessedError, RequestUsedError
 #% if cookiecutter.fan_out == "yes"
 from chassis.tenancy.stores import bucket_objects, table_partition
 #% else
@@ -47,13 +49,7 @@ def starter(definition: Definition[Any]) -> Callable[[Any, Any], JsonObject]:
     def handler(event: Any, context: Any) -> JsonObject:
         del context
         try:
-            request = definition.parse_request(event)
-            quotas.require_fit(request, definition)
-            #% if cookiecutter.fan_out == "no"
-            shape = load_shape(os.environ)
-            quotas.require_room(len(request.items), len(definition.item_steps), shape)
-            #% endif
-            name, arn = start(definition, request, event)
+            name, arn = start(definition, event)
         except (InvalidInputError, TenantRefusedError) as error:
             log_request("start refused", event, reason=str(error))
             refusal: JsonObject = {"started": False, "reason": str(error)}
@@ -66,17 +62,31 @@ def starter(definition: Definition[Any]) -> Callable[[Any, Any], JsonObject]:
     return handler
 
 
-def start(definition: Definition[Any], request: Request, event: JsonObject) -> tuple[str, str]:
+def start(
+    definition: Definition[Any], event: Any, started_by: str | None = None
+) -> tuple[str, str]:
     """Count the execution and invoke the workflow; return its name and ARN.
 
     A start that fails stays counted until the reconciler has looked, because another request of
     the same name may have succeeded; the same request can be sent again at once.
 
+    Args:
+        definition: of the workflow.
+        event: the workflow's own, and perhaps a ``requestKey``.
+        started_by: who starts it, if that is known.
+
     Raises:
         LimitReachedError: the tenant may not start another execution just now.
         TenantRefusedError: the tenant is unknown or suspended, or the request has been used up.
-        InvalidInputError: more items than the tenant may have processed, or no such input.
+        InvalidInputError: the event is malformed, too large or has more items than the tenant may
+            have processed; or there is no such input.
     """
+    request = definition.parse_request(event)
+    quotas.require_fit(request, definition)
+    #% if cookiecutter.fan_out == "no"
+    shape = load_shape(os.environ)
+    quotas.require_room(len(request.items), len(definition.item_steps), shape)
+    #% endif
     require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = table_partition(request.tenant_id)
     profile = registry.profile()
@@ -95,15 +105,19 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> t
     #% endif
     workflow = os.environ["WORKFLOW_ALIAS_ARN"]
     name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")
-    registry.admit(name, profile, limits, int(time.time()))
+    run = NewRun(
+        name=name,
+        workflow_id=request.workflow_id,
+        content=hashlib.sha256(payload).hexdigest(),
+        started_by=started_by,
+    )
+    registry.admit(run, profile, limits, int(time.time()))
     arn = invoke(request.tenant_id, name, payload)
     try:
         registry.note_arn(arn)
     except TenantRefusedError:
         if registry.arn_of(name) != arn:  # its first step is refused, too
-            raise TenantRefusedError(
-                "another execution has processed this request: give it another requestKey"
-            ) from None
+            raise RequestProcessedError(name, "by another execution") from None
     return name, arn
 
 
@@ -125,7 +139,7 @@ def invoke(tenant_id: str, name: str, payload: bytes) -> str:
     Source: Lambda developer guide, durable-execution-idempotency, read 2026-11-22.
 
     Raises:
-        TenantRefusedError: there is an execution of this name with another payload.
+        RequestUsedError: there is an execution of this name with another payload.
     """
     isolated = {"TenantId": tenant_id} if os.environ["TENANCY"] == "isolated" else {}
     try:
@@ -139,7 +153,7 @@ def invoke(tenant_id: str, name: str, payload: bytes) -> str:
     except ClientError as error:
         if error.response["Error"]["Code"] != "DurableExecutionAlreadyStartedException":
             raise
-        raise TenantRefusedError("this requestKey has been used with other content") from None
+        raise RequestUsedError("this requestKey has been used with other content") from None
     return str(response["DurableExecutionArn"])
 
 

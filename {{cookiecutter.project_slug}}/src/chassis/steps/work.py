@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
+import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from aws_durable_execution_sdk_python import (
@@ -19,10 +19,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from chassis import quotas
 from chassis.model import (
+    Approval,
     Attempt,
     Check,
     CheckResult,
     Definition,
+    #% if cookiecutter.front_door == "http_api"
+    InvalidInputError,
+    #% endif
     ItemError,
     ItemOutcome,
     ItemOutcomes,
@@ -30,14 +34,21 @@ from chassis.model import (
     Plan,
     Request,
     TransientError,
+    #% if cookiecutter.front_door == "http_api"
+    refusal,
+    #% endif
 )
 from chassis.settings import load
 #% if cookiecutter.fan_out == "yes"
-from chassis.steps.chunks import cut
+from chassis.steps.chunks import StoredItems, cut
 #% endif
+from chassis.tenancy.approvals import Asked, new_token
 from chassis.tenancy.profile import narrow, read_tiers, require_allowed
 from chassis.tenancy.stores import Stores
-from chassis.wire import JsonObject, shorten
+from chassis.wire import JsonObject, abridge, shorten, wire_time
+
+IDENTITY = {"workflowId", "tenantId", "executionArn"}
+"""Fields of every message; those that a workflow adds are part of the evidence, too."""
 
 RETRYABLE: tuple[type[Exception], ...] = (TransientError, BotoCoreError, ClientError)
 """What a step is tried again for: it says so itself, or a call of AWS in it has failed."""
@@ -58,35 +69,53 @@ def prepare_work(
             count this execution.
         InvalidInputError: more items than the tenant may have processed, or than fit.
     """
+    #% if cookiecutter.front_door == "http_api"
+    runs = stores.runs(request.tenant_id)
+    try:
+        plan = _plan(definition, stores, request, execution_arn)
+    except InvalidInputError as error:
+        runs.put_result(execution_arn, refusal(request.identity(), execution_arn, str(error)))
+        raise
+    runs.expect(execution_arn, plan["item_count"])
+    #% else
+    plan = _plan(definition, stores, request, execution_arn)
+    #% endif
+    context.logger.info("work prepared", extra={"items": plan["item_count"]})
+    return plan
+
+
+def _plan(
+    definition: Definition[Any], stores: Stores, request: Request, execution_arn: str
+) -> Plan:
     items = quotas.require_fit(request, definition)
     partition = stores.partition(request.tenant_id)
     profile = partition.profile().require_active()
     limits = profile.limits(read_tiers(definition.tiers))
     require_allowed(len(request.items), limits)
-    partition.note_arn(execution_arn)
+    started_by = partition.note_arn(execution_arn)
     settings = narrow(load(os.environ), limits)
     #% if cookiecutter.fan_out == "yes"
     size = min(settings["chunk_size"], quotas.max_items(len(definition.item_steps), settings))
     stored = cut(definition, stores, request, execution_arn, size, limits["items_per_execution"])
-    plan = Plan(
-        started_at=_wire_time(_now()),
+    everything = StoredItems(definition, stores, request.tenant_id, stored) if stored else items
+    #% else
+    everything = items
+    #% endif
+    return Plan(
+        started_at=wire_time(_now()),
+        started_by=started_by,
         tier=profile.tier,
         settings=settings,
+        #% if cookiecutter.fan_out == "yes"
         item_count=sum(cut["count"] for cut in stored["cuts"]) if stored else len(items),
         items=[] if stored else items,
         stored=stored,
-    )
-    #% else
-    plan = Plan(
-        started_at=_wire_time(_now()),
-        tier=profile.tier,
-        settings=settings,
+        #% else
         item_count=len(items),
         items=items,
+        #% endif
+        evidence=abridge(definition.evidence(everything), quotas.MAX_EVIDENCE_BYTES),
     )
-    #% endif
-    context.logger.info("work prepared", extra={"items": plan["item_count"]})
-    return plan
 
 
 @durable_wait_for_callback
@@ -94,26 +123,74 @@ def request_approval(
     callback_id: str,
     context: WaitForCallbackContext,
     stores: Stores,
-    timeout: int,
-    topic_arn: str,
-    message: JsonObject,
+    request: Request,
+    plan: Plan,
+    execution_arn: str,
+    approval: str,
+    evidence: JsonObject,
 ) -> None:
     """Keep the callback id under its tenant, and tell the approvers the token that finds it there.
 
     The callback id is the right to answer, so it goes nowhere else.
     """
-    token = secrets.token_hex(32)  # of characters that mean nothing on a command line
-    tenant_id = message["tenantId"]
-    expires_at = int(_now().timestamp()) + timeout
-    stores.partition(tenant_id).put_approval(
-        token, callback_id, message["executionArn"], expires_at
+    settings, now = plan["settings"], _now()
+    identity = {**request.identity(), "executionArn": execution_arn}
+    own = {name: value for name, value in identity.items() if name not in IDENTITY}
+    asked = Asked(
+        workflow_id=request.workflow_id,
+        execution_arn=execution_arn,
+        approval=approval,
+        asked_at=now,
+        expires_at=int(now) + settings["callback_timeout"],
+        started_by=plan["started_by"],
+        evidence=abridge({**own, **evidence}, quotas.MAX_EVIDENCE_BYTES),
     )
-    told = {"token": token, "answerWith": f"make approve TENANT={tenant_id} TOKEN={token}"}
-    subject = f"Approval wanted: {message['workflowId']}"
-    stores.notify(topic_arn, subject, message | told)
-    context.logger.info("approval requested", extra={"approval": message["approval"]})
+    token = new_token(asked.id)  # of characters that mean nothing on a command line
+    approvals = stores.approvals(request.tenant_id)
+    if not approvals.ask(asked, callback_id, token, settings["decision_retention_days"]):
+        return  # it has been answered: an earlier attempt had asked
+    message = {
+        **identity,
+        "approval": approval,
+        "startedBy": asked.started_by,
+        "evidence": asked.evidence,
+        "token": token,
+        "answerWith": f"make approve TENANT={request.tenant_id} TOKEN={token}",
+    }
+    #% if cookiecutter.front_door == "http_api"
+    if settings["page_url"]:
+        message["page"] = f"{settings['page_url']}/#/approvals/{asked.id}"
+    #% endif
+    subject = f"Approval wanted: {request.workflow_id}"
+    stores.notify(settings["approval_topic_arn"], subject, message)
+    context.logger.info("approval requested", extra={"approval": approval})
 
 
+@durable_step
+def record_decision(
+    context: StepContext,
+    stores: Stores,
+    tenant_id: str,
+    approval_id: str,
+    decision: Approval,
+    identified_by: str | None,
+) -> None:
+    """Keep what came of an approval, unless whoever took the answer has done so."""
+    stores.approvals(tenant_id).close(approval_id, decision, identified_by, _now())
+    context.logger.info("approval decided", extra={"decision": decision.decision.value})
+
+
+#% if cookiecutter.front_door == "http_api"
+@durable_step
+def record_result(
+    context: StepContext, stores: Stores, tenant_id: str, execution_arn: str, output: JsonObject
+) -> None:
+    """Keep what people see of an output."""
+    stores.runs(tenant_id).put_result(execution_arn, output)
+    context.logger.info("result recorded")
+
+
+#% endif
 @durable_step
 def run_check(
     context: StepContext, name: str, check: Check, items: Iterable[Any], most: int
@@ -134,6 +211,10 @@ def process_batch(
     outcomes: list[ItemOutcome],
     tenant_id: str,
     execution_arn: str,
+    #% if cookiecutter.front_door == "http_api"
+    is_last: bool,
+    count_done: Callable[[], None],
+    #% endif
 ) -> list[ItemOutcome]:
     """Run one step of the items that share a checkpoint, and keep what came of each.
 
@@ -141,6 +222,7 @@ def process_batch(
     items. An item that has failed in an earlier step is left as it is.
     """
     done: list[ItemOutcome] = []
+    failure: Exception | None = None
     for item, outcome in zip(batch, outcomes, strict=True):
         if "error" in outcome:
             done.append(outcome)
@@ -158,13 +240,22 @@ def process_batch(
             most = quotas.MAX_CHECKPOINT_BYTES // len(batch)
             quotas.require_size(result, f"the result of {item['id']}", ItemError, most)
         except Exception as error:  # the item's fault, whatever it is, and nobody else's
-            is_retried = isinstance(error, RETRYABLE) and context.attempt < quotas.MAX_ATTEMPTS
-            if is_retried or len(batch) == 1:  # alone, so that the history shows it
+            if isinstance(error, RETRYABLE) and context.attempt < quotas.MAX_ATTEMPTS:
                 raise
+            failure = error if len(batch) == 1 else None  # alone, so that the history shows it
             done.append({"error": shorten(str(error), quotas.MAX_ERROR_BYTES)})
         else:
             done.append({"result": result})
             context.logger.info("item processed", extra={"itemId": item["id"]})
+    #% if cookiecutter.front_door == "http_api"
+    if is_last or failure:
+        try:
+            count_done()
+        except (BotoCoreError, ClientError) as error:  # for people: no reason to process it again
+            context.logger.warning("progress not noted", extra={"why": type(error).__name__})
+    #% endif
+    if failure:
+        raise failure
     return done
 
 
@@ -178,21 +269,19 @@ def aggregate_results(
 ) -> JsonObject:
     """Count the results, and measure the time since the initial step."""
     finished_at = _now()
-    started_at = datetime.fromisoformat(plan["started_at"])
+    started_at = datetime.fromisoformat(plan["started_at"]).timestamp()
     metrics = {
         **aggregate(items, checks),
         "startedAt": plan["started_at"],
-        "finishedAt": _wire_time(finished_at),
-        "durationSeconds": round((finished_at - started_at).total_seconds(), 3),
+        "finishedAt": wire_time(finished_at),
+        "durationSeconds": round(finished_at - started_at, 3),
     }
     measured = _embedded_metrics(metrics, plan["tier"], items, finished_at)
     context.logger.info("results aggregated", extra=measured)
     return metrics
 
 
-def _embedded_metrics(
-    metrics: JsonObject, tier: str, items: ItemOutcomes, at: datetime
-) -> JsonObject:
+def _embedded_metrics(metrics: JsonObject, tier: str, items: ItemOutcomes, at: float) -> JsonObject:
     """CloudWatch's embedded metric format: it makes metrics of a line of the log.
 
     The dimension is the tier; a dimension for each tenant would be billed for each tenant.
@@ -206,7 +295,7 @@ def _embedded_metrics(
     return {
         **metrics,
         "_aws": {
-            "Timestamp": int(at.timestamp() * 1000),
+            "Timestamp": int(at * 1000),
             "CloudWatchMetrics": [directive],
         },
         "tier": tier,
@@ -219,9 +308,5 @@ def _key(*parts: str) -> str:
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _wire_time(moment: datetime) -> str:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def _now() -> float:
+    return time.time()

@@ -1,4 +1,4 @@
-"""What is stored of a tenant: its profile, its running executions, its pending approvals.
+"""What is stored of a tenant: its profile, and its executions.
 
 Everything is an item under the tenant's own partition key, reached with credentials that can reach
 that partition alone (``credentials.py``).
@@ -6,17 +6,19 @@ that partition alone (``credentials.py``).
 
 from __future__ import annotations
 
-import hashlib
 import random
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from chassis.model import TenantRefusedError
 from chassis.tenancy.guard import execution_name_of
 from chassis.tenancy.profile import LimitReachedError, Limits, Profile
+from chassis.tenancy.rows import Rows, Values
+from chassis.wire import wire_time
 
 PROFILE = "PROFILE"
-SAME_EXECUTION = "(attribute_not_exists(executionArn) OR executionArn = :arn)"
+SAME_EXECUTION = "(attribute_not_exists(executionArn) OR executionArn = :executionArn)"
 TRANSACTION_ATTEMPTS = 8
 LOOK_AFTER_SECONDS = 15 * 60
 """How long after its start the reconciler looks at an execution that it has not heard of."""
@@ -24,7 +26,6 @@ LOOK_AFTER_SECONDS = 15 * 60
 LOOK_AGAIN_SECONDS = 60 * 60
 """How long after that it looks again, as long as the execution runs."""
 
-ANSWERED = "this approval has been answered already"
 REMEMBERED_SECONDS = 100 * 24 * 60 * 60
 """How long an execution that has ended is remembered: longer than the service can.
 
@@ -32,36 +33,53 @@ That is 90 days (Lambda API reference, DurableConfig, RetentionPeriodInDays, rea
 """
 
 
-class ApprovalNotFoundError(Exception):
-    """The tenant has no such pending approval: unknown, expired, answered, or another tenant's."""
+class RequestUsedError(TenantRefusedError):
+    """The key of a request has been used with other content."""
 
 
-def partition_key(tenant_id: str) -> str:
-    """The partition of a tenant; the tenant role's policy spells it, too."""
-    return f"TENANT#{tenant_id}"
+class RequestProcessedError(TenantRefusedError):
+    """The request has been processed before, by the execution ``name``, which has ended."""
+
+    def __init__(self, name: str, state: str) -> None:
+        """Take the name of the execution, and how it has ended."""
+        super().__init__(
+            f"this request has been processed before ({state}): give it another requestKey"
+        )
+        self.name = name
 
 
-def row_key(tenant_id: str, sort_key: str) -> dict[str, Any]:
-    """The key of an item of a tenant."""
-    return {"pk": {"S": partition_key(tenant_id)}, "sk": {"S": sort_key}}
+@dataclass(frozen=True, kw_only=True)
+class NewRun:
+    """An execution that is about to start.
+
+    Attributes:
+        name: of the execution.
+        workflow_id: of the request.
+        content: a digest of the request: the same name stands for the same content.
+        started_by: who starts it, if that is known.
+    """
+
+    name: str
+    workflow_id: str
+    content: str
+    started_by: str | None = None
+
+    def to_row(self, now: int) -> dict[str, Any]:
+        """The attributes of its row, without its key."""
+        known = {"startedBy": {"S": self.started_by}} if self.started_by else {}
+        return {
+            "state": {"S": "RUNNING"},
+            "lookAt": {"N": str(now + LOOK_AFTER_SECONDS)},
+            "listed": {"S": f"RUN#{wire_time(now)}#{self.name}"},
+            "startedAt": {"N": str(now)},
+            "workflowId": {"S": self.workflow_id},
+            "content": {"S": self.content},
+            **known,
+        }
 
 
-def token_key(token: str) -> str:
-    """The sort key of an approval: a hash, so that reading the table is not enough to answer."""
-    return "APPROVAL#" + hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
-
-
-class TablePartition:
-    """A tenant's partition of the DynamoDB table."""
-
-    def __init__(self, tenant_id: str, client: Any, table: str) -> None:
-        """Take the tenant's own client and the name of the table."""
-        self.tenant_id = tenant_id
-        self._client = client
-        self._table = table
-
-    def _key(self, sort_key: str) -> dict[str, Any]:
-        return row_key(self.tenant_id, sort_key)
+class TablePartition(Rows):
+    """What the table has of a tenant and its executions."""
 
     def profile(self) -> Profile:
         """Read the tenant's row.
@@ -69,43 +87,37 @@ class TablePartition:
         Raises:
             TenantRefusedError: the registry does not know the tenant.
         """
-        return self._profile(self._read(PROFILE))
+        return self._profile(self.read(PROFILE))
 
     def _profile(self, row: Any) -> Profile:
         if not row:
             raise TenantRefusedError(f"tenant {self.tenant_id} is unknown")
         return Profile.from_row(self.tenant_id, row)
 
-    def _read(self, sort_key: str) -> dict[str, Any]:
-        """An item as it is now; without attributes, if there is none."""
-        item: dict[str, Any] = self._client.get_item(
-            TableName=self._table, Key=self._key(sort_key), ConsistentRead=True
-        ).get("Item", {})
-        return item
-
     def _run(self, name: str | None) -> dict[str, Any]:
-        return self._read(f"RUN#{name}")
+        return self.read(f"RUN#{name}")
 
-    def admit(self, name: str, profile: Profile, limits: Limits, now: int) -> bool:
+    def admit(self, run: NewRun, profile: Profile, limits: Limits, now: int) -> bool:
         """Count an execution that is about to start; False if it is running and counted already.
 
         Either way the reconciler does not look at it for the next 15 minutes, nor give up what it
         has looked at before. A refusal that the profile shows writes nothing.
 
         Args:
-            name: of the execution.
+            run: what is started.
             profile: as it has been read.
             limits: that hold for the tenant.
             now: in seconds.
 
         Raises:
             LimitReachedError: so many are running, or have been started in this minute.
-            TenantRefusedError: the tenant is suspended or gone, or the execution has ended, so that
-                the service may have forgotten it.
+            TenantRefusedError: the tenant is suspended or gone.
+            RequestUsedError: there is a run of this name with other content.
+            RequestProcessedError: it has ended, so that the service may have forgotten it.
         """
-        run = {"state": {"S": "RUNNING"}, "lookAt": {"N": str(now + LOOK_AFTER_SECONDS)}}
+        name = run.name
         put = {
-            "Item": {**self._key(f"RUN#{name}"), **run},
+            "Item": {**self.key(f"RUN#{name}"), **run.to_row(now)},
             "ConditionExpression": "attribute_not_exists(pk) OR #state = :never",
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {":never": {"S": "NOT_STARTED"}},
@@ -115,28 +127,33 @@ class TablePartition:
             try:
                 minute = profile.require_active().minute_of_start(limits, now)
             except LimitReachedError:
-                if self._run(name).get("state") == {"S": "RUNNING"} and self._renew(name, now):
+                if self._is_running(run, self._run(name), now):
                     return False
                 raise
             count = self._count(minute, limits, is_new=minute > profile.minute)
             failed_run, failed_count = self._transact({"Put": put}, {"Update": count})
             if failed_run:
-                state = failed_run["Item"]["state"]["S"]
-                if state != "RUNNING":
-                    raise TenantRefusedError(
-                        f"this request has been processed before ({state}): "
-                        "give it another requestKey"
-                    )
-                if self._renew(name, now):
+                if self._is_running(run, failed_run["Item"], now):
                     return False
             elif failed_count:
                 profile = self._profile(failed_count.get("Item"))
             else:
                 return True
 
-    def _renew(self, name: str, now: int) -> bool:
-        """Keep the admission of a start that is tried again; False if it is not running now."""
-        return self.look_again(name, now + LOOK_AFTER_SECONDS)
+    def _is_running(self, run: NewRun, found: dict[str, Any], now: int) -> bool:
+        """Keep the admission of a start that is tried again; False if it has not been started.
+
+        Raises:
+            RequestUsedError: what was found has other content.
+            RequestProcessedError: it has ended.
+        """
+        if not found or found["state"] == {"S": "NOT_STARTED"}:
+            return False
+        if found["content"] != {"S": run.content}:
+            raise RequestUsedError("this requestKey has been used with other content")
+        if found["state"] != {"S": "RUNNING"}:
+            raise RequestProcessedError(run.name, found["state"]["S"])
+        return self.look_again(run.name, now + LOOK_AFTER_SECONDS)
 
     def _count(self, minute: int, limits: Limits, *, is_new: bool) -> dict[str, Any]:
         """Count a start, the first one of its minute or another one."""
@@ -153,7 +170,7 @@ class TablePartition:
             room = "startsMinute = :minute AND starts < :starts"
             values[":starts"] = {"N": str(limits["starts_per_minute"])}
         return {
-            "Key": self._key(PROFILE),
+            "Key": self.key(PROFILE),
             "UpdateExpression": change,
             "ConditionExpression": f"#status = :active AND running < :running AND {room}",
             "ExpressionAttributeNames": {"#status": "status"},
@@ -161,8 +178,10 @@ class TablePartition:
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
 
-    def note_arn(self, execution_arn: str) -> None:
+    def note_arn(self, execution_arn: str) -> str | None:
         """Remember an execution that has started, so that the reconciler can ask how it is.
+
+        Returns who has started it, if that is known.
 
         One that had been given up, and is refused here, has failed: it is not started again.
 
@@ -170,34 +189,29 @@ class TablePartition:
             TenantRefusedError: it is not counted as running, or another of its name is.
         """
         name = execution_name_of(execution_arn)
-        arn, failed = {":arn": {"S": execution_arn}}, {":state": {"S": "FAILED"}}
+        arn, failed = {"executionArn": {"S": execution_arn}}, {"state": {"S": "FAILED"}}
         for _ in range(2):  # it may be counted again in between
-            if self._update_run(name, "RUNNING", "executionArn = :arn", arn, SAME_EXECUTION):
-                return
-            if self._update_run(name, "NOT_STARTED", "#state = :state", failed):
+            if run := self._update_run(name, "RUNNING", arn, SAME_EXECUTION):
+                started_by: str | None = run.get("startedBy", {}).get("S")
+                return started_by
+            if self._update_run(name, "NOT_STARTED", failed):
                 break
         raise TenantRefusedError("this execution is not counted as running: use the starter")
 
     def look_again(self, name: str, look_at: int) -> bool:
         """Let the reconciler look at a running execution later; False if it is not running."""
-        return self._update_run(name, "RUNNING", "lookAt = :at", {":at": {"N": str(look_at)}})
+        return bool(self._update_run(name, "RUNNING", {"lookAt": {"N": str(look_at)}}))
 
     def _update_run(
-        self, name: str | None, state: str, change: str, values: Any, condition: str = ""
-    ) -> bool:
-        """Change a run that is in a state, if the condition holds; False if not."""
-        try:
-            self._client.update_item(
-                TableName=self._table,
-                Key=self._key(f"RUN#{name}"),
-                UpdateExpression=f"SET {change}",
-                ConditionExpression=" AND ".join(filter(None, ["#state = :expected", condition])),
-                ExpressionAttributeNames={"#state": "state"},
-                ExpressionAttributeValues={**values, ":expected": {"S": state}},
-            )
-        except self._client.exceptions.ConditionalCheckFailedException:
-            return False
-        return True
+        self, name: str | None, state: str, values: Values, condition: str = ""
+    ) -> dict[str, Any] | None:
+        """Change a run that is in a state, if the condition holds, and return it; None if not."""
+        return self.update(
+            f"RUN#{name}",
+            values,
+            condition=" AND ".join(filter(None, ["#state = :expected", condition])),
+            given={":expected": {"S": state}},
+        )
 
     def arn_of(self, name: str) -> str | None:
         """The ARN of an execution that was counted, or None if nobody has seen it start."""
@@ -216,11 +230,12 @@ class TablePartition:
         if execution_arn is None:
             released = self._end(name, state, now)
         else:
-            arn = {":arn": {"S": execution_arn}}
-            released = self._end(name, state, now, SAME_EXECUTION, ", executionArn = :arn", arn)
+            arn = {":executionArn": {"S": execution_arn}}
+            change = ", executionArn = :executionArn"
+            released = self._end(name, state, now, SAME_EXECUTION, change, arn)
         if not released:
             # One that was given up has started after all, and was refused: it has ended like that.
-            self._update_run(name, "NOT_STARTED", "#state = :state", {":state": {"S": state}})
+            self._update_run(name, "NOT_STARTED", {"state": {"S": state}})
         return released
 
     def give_up(self, name: str, look_at: int, now: int) -> bool:
@@ -234,6 +249,25 @@ class TablePartition:
         unchanged = "attribute_not_exists(executionArn) AND lookAt = :at"
         return self._end(name, "NOT_STARTED", now, unchanged, "", {":at": {"N": str(look_at)}})
 
+    #% if cookiecutter.fan_out == "yes"
+    def require_running(self, execution_arn: str) -> None:
+        """Check that an execution runs.
+
+        Raises:
+            TenantRefusedError: it is not counted as running under this tenant.
+        """
+        running = {"state": {"S": "RUNNING"}, "executionArn": {"S": execution_arn}}
+        if not running.items() <= self._run(execution_name_of(execution_arn)).items():
+            raise TenantRefusedError("the execution that has cut the input does not run")
+
+    #% endif
+    #% if cookiecutter.__invoke
+    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
+        """Record what an execution or a chunk has used; by time, to be queried for a month."""
+        counts = {"itemsProcessed": {"N": str(processed)}, "itemsFailed": {"N": str(failed)}}
+        self.put(f"USAGE#{started_at}#{source}", counts)
+
+    #% endif
     def _end(
         self,
         name: str,
@@ -245,19 +279,21 @@ class TablePartition:
     ) -> bool:
         """Count a running execution down, if the condition holds."""
         end = {
-            "Key": self._key(f"RUN#{name}"),
-            "UpdateExpression": f"SET #state = :state, expiresAt = :expires{change} REMOVE lookAt",
+            "Key": self.key(f"RUN#{name}"),
+            "UpdateExpression": "SET #state = :state, endedAt = :now, expiresAt = :expires"
+            f"{change} REMOVE lookAt",
             "ConditionExpression": " AND ".join(filter(None, ["#state = :running", condition])),
             "ExpressionAttributeNames": {"#state": "state"},
             "ExpressionAttributeValues": {
                 ":state": {"S": state},
                 ":running": {"S": "RUNNING"},
+                ":now": {"N": str(now)},
                 ":expires": {"N": str(now + REMEMBERED_SECONDS)},
                 **(values or {}),
             },
         }
         count = {
-            "Key": self._key(PROFILE),
+            "Key": self.key(PROFILE),
             "UpdateExpression": "ADD running :minusOne",
             "ConditionExpression": "running > :zero",
             "ExpressionAttributeValues": {":minusOne": {"N": "-1"}, ":zero": {"N": "0"}},
@@ -292,74 +328,3 @@ class TablePartition:
             else:
                 break
         return None, None
-
-    def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, expires_at: int
-    ) -> None:
-        """Store a pending approval; DynamoDB deletes it some time after it has expired."""
-        self._client.put_item(
-            TableName=self._table,
-            Item={
-                **self._key(token_key(token)),
-                "state": {"S": "PENDING"},
-                "callbackId": {"S": callback_id},
-                "executionArn": {"S": execution_arn},
-                "expiresAt": {"N": str(expires_at)},
-            },
-        )
-
-    #% if cookiecutter.fan_out == "yes"
-    def require_running(self, execution_arn: str) -> None:
-        """Check that an execution runs.
-
-        Raises:
-            TenantRefusedError: it is not counted as running under this tenant.
-        """
-        item = self._client.get_item(
-            TableName=self._table,
-            Key=self._key(f"RUN#{execution_name_of(execution_arn)}"),
-            ConsistentRead=True,
-        ).get("Item", {})
-        running = {"state": {"S": "RUNNING"}, "executionArn": {"S": execution_arn}}
-        if not running.items() <= item.items():
-            raise TenantRefusedError("the execution that has cut the input does not run")
-
-    #% endif
-    #% if cookiecutter.__invoke
-    def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
-        """Record what an execution{% if cookiecutter.fan_out == "yes" %} or a chunk{% endif %} has used; by time, to be queried for a month."""
-        self._client.put_item(
-            TableName=self._table,
-            Item={
-                **self._key(f"USAGE#{started_at}#{source}"),
-                "itemsProcessed": {"N": str(processed)},
-                "itemsFailed": {"N": str(failed)},
-            },
-        )
-
-    #% endif
-    def find_approval(self, token: str, now: int) -> str:
-        """Look up the callback id of a pending approval, a secret, and leave the approval as it is.
-
-        Raises:
-            ApprovalNotFoundError: there is none with this token under this tenant, or not any more.
-        """
-        item = self._client.get_item(
-            TableName=self._table, Key=self._key(token_key(token)), ConsistentRead=True
-        ).get("Item")
-        if item and item["state"]["S"] == "ANSWERED":
-            raise ApprovalNotFoundError(ANSWERED)
-        if not item or int(item["expiresAt"]["N"]) < now:
-            raise ApprovalNotFoundError("there is no such pending approval")
-        return str(item["callbackId"]["S"])
-
-    def close_approval(self, token: str) -> None:
-        """Consume an approval; it is found no longer."""
-        self._client.update_item(
-            TableName=self._table,
-            Key=self._key(token_key(token)),
-            UpdateExpression="SET #state = :answered REMOVE callbackId",
-            ConditionExpression="attribute_exists(pk)",
-            ExpressionAttributeNames={"#state": "state"},
-            ExpressionAttributeValues={":answered": {"S": "ANSWERED"}},
-        )

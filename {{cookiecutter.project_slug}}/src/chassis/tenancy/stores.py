@@ -6,16 +6,21 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import boto3
 
+from chassis.tenancy.approvals import Approvals
 from chassis.tenancy.credentials import CONFIG, tenant_client
 #% if cookiecutter.fan_out == "yes"
 from chassis.tenancy.objects import BucketObjects
 #% endif
 from chassis.tenancy.registry import TablePartition
+from chassis.tenancy.rows import Rows
+#% if cookiecutter.front_door == "http_api"
+from chassis.tenancy.runs import Runs
+#% endif
 from chassis.wire import JsonObject
 
 
@@ -24,7 +29,11 @@ class Stores:
     """What the steps reach outside of the execution.
 
     Attributes:
-        partition: the rows of a tenant.
+        partition: the profile and the executions of a tenant.
+        approvals: of a tenant.
+        #% if cookiecutter.front_door == "http_api"
+        runs: what people see of its executions.
+        #% endif
         #% if cookiecutter.fan_out == "yes"
         objects: the objects of a tenant.
         #% endif
@@ -32,17 +41,29 @@ class Stores:
     """
 
     partition: Callable[[str], TablePartition]
+    approvals: Callable[[str], Approvals]
+    #% if cookiecutter.front_door == "http_api"
+    runs: Callable[[str], Runs]
+    #% endif
     #% if cookiecutter.fan_out == "yes"
     objects: Callable[[str], BucketObjects]
     #% endif
     notify: Callable[[str, str, JsonObject], None]
 
 
-def table_partition(tenant_id: str) -> TablePartition:
-    """The rows of a tenant in the stack's table."""
-    return TablePartition(
-        tenant_id, tenant_client("dynamodb", tenant_id), os.environ["TENANT_TABLE"]
-    )
+T = TypeVar("T", bound=Rows)
+
+
+def rows_of(kind: type[T], tenant_id: str) -> T:
+    """The rows of a tenant in the stack's table, of one kind."""
+    return kind(tenant_id, tenant_client("dynamodb", tenant_id), os.environ["TENANT_TABLE"])
+
+
+table_partition = partial(rows_of, TablePartition)
+#% if cookiecutter.front_door == "http_api"
+table_runs = partial(rows_of, Runs)
+#% endif
+table_approvals = partial(rows_of, Approvals)
 
 
 #% if cookiecutter.fan_out == "yes"
@@ -74,6 +95,10 @@ def _sns() -> Any:
 
 AWS = Stores(
     partition=table_partition,
+    approvals=table_approvals,
+    #% if cookiecutter.front_door == "http_api"
+    runs=table_runs,
+    #% endif
     #% if cookiecutter.fan_out == "yes"
     objects=bucket_objects,
     #% endif

@@ -51,7 +51,7 @@ def test_nobody_is_asked_to_approve_nothing(start: Start) -> None:
 
     assert execution.next_question(SECONDS) is None
     assert execution.messages == []
-    assert execution.names() == ["prepare-work", "aggregate-results"]
+    assert execution.names() == ["prepare-work", *sample.ENDING]
     assert execution.output()["approvals"] == [
         {"decision": "NOT_NEEDED", "decidedBy": None, "comment": None}
     ]
@@ -161,7 +161,7 @@ def test_two_approvals_are_asked_one_after_the_other(start: Start) -> None:
     assert [question.message["approval"] for question in (first, second)] == ["budget", "release"]
     assert first.callback_id != second.callback_id
     assert first.message["token"] != second.message["token"]
-    assert execution.names()[:3] == ["prepare-work", "budget", "release"]
+    assert execution.names()[1:5] == ["budget", "budget recorded", "release", "release recorded"]
 
 
 def test_after_a_rejection_nobody_is_asked_again(start: Start) -> None:
@@ -171,7 +171,7 @@ def test_after_a_rejection_nobody_is_asked_again(start: Start) -> None:
     assert [approval["decision"] for approval in execution.output()["approvals"]] == ["REJECTED"]
     assert_nothing_was_processed(execution)
     assert [message["approval"] for _, message in execution.messages] == ["budget"]
-    assert execution.names() == ["prepare-work", "budget", "aggregate-results"]
+    assert execution.names() == ["prepare-work", "budget", "budget recorded", *sample.ENDING]
 
 
 def test_waiting_for_a_question_of_a_failed_execution_raises_its_error(start: Start) -> None:
@@ -195,7 +195,11 @@ class Published:
         self.execution = start(
             event,
             stores=Stores(
-                partition=partial(local.LocalPartition, sample.TENANTS, callbacks),
+                partition=partial(local.LocalPartition, sample.TENANTS),
+                approvals=partial(local.LocalApprovals, callbacks),
+                #% if cookiecutter.front_door == "http_api"
+                runs=lambda tenant_id: local.LocalRuns(tenant_id, None, ""),
+                #% endif
                 #% if cookiecutter.fan_out == "yes"
                 objects=partial(local.FileObjects, local.OBJECTS),
                 #% endif
@@ -272,7 +276,8 @@ def test_the_approvers_are_told_but_not_the_callback_id(
         "tenantId": "acme",
         "executionArn": published.execution.arn,
         "approval": "approval",
-        "count": 2,
+        "startedBy": None,
+        "evidence": {"count": 2, "first": "a"},
         "token": token,
         "answerWith": f"make approve TENANT=acme TOKEN={token}",
     }

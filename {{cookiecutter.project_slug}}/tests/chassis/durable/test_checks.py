@@ -49,7 +49,7 @@ def test_a_check_that_fails_fails_the_execution(start: Start) -> None:
         "ChecksFailedError",
         "1 of 3 checks failed, 0 tolerated: broken: division by zero",
     )
-    assert execution.names() == ["prepare-work", "approval", "run-checks"]
+    assert execution.names() == ["prepare-work", "approval", "approval recorded", "run-checks"]
 
 
 def test_a_check_that_fails_can_be_tolerated(start: Start) -> None:

@@ -28,9 +28,10 @@ ITEMS: tuple[Any, ...] = ("a", {}, "b")  # the second one fails
 STEPS = {
     "prepare-work",
     "approval submitter",
+    "approval recorded",
     *sample.CHECKS,
     *(f"item-{number}" for number in range(1, len(ITEMS) + 1)),
-    "aggregate-results",
+    *sample.ENDING,
 }
 MEASURED = {"startedAt", "finishedAt", "durationSeconds"}
 

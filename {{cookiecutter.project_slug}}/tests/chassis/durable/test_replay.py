@@ -60,8 +60,9 @@ def test_completed_steps_do_not_run_again(start: Start, bodies: Counter[str]) ->
         "prepare-work": 1,
         "approval submitter": 1,
         **dict.fromkeys(sample.CHECKS, 1),
+        "approval recorded": 1,
         **dict.fromkeys(fail_once.calls, 1),
-        "aggregate-results": 1,
+        **dict.fromkeys(sample.ENDING, 1),
     }
 
 
@@ -117,6 +118,7 @@ def test_the_operations_are_the_ones_that_running_executions_have(
                 ("Step", "approval submitter", []),
             ],
         ),
+        ("Step", "approval recorded", []),
         ("Parallel", "run-checks", branches("ParallelBranch", ["count-items"], ["name-first"])),
         (
             "Map",
@@ -126,7 +128,7 @@ def test_the_operations_are_the_ones_that_running_executions_have(
         #% if cookiecutter.__invoke
         ("ChainedInvoke", "meter-usage", []),
         #% endif
-        ("Step", "aggregate-results", []),
+        *(("Step", name, []) for name in sample.ENDING),
     ]
 
 

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+#% if cookiecutter.front_door == "http_api"
+from chassis.functions import api, approver, reconciler, starter
+#% else
 from chassis.functions import approver, reconciler, starter
+#% endif
 from chassis.tenancy import credentials
 
 
@@ -51,6 +55,9 @@ def lambda_(table: Any, monkeypatch: pytest.MonkeyPatch) -> Lambda:
         return stand_in if service == "lambda" else tenant_client(service, tenant_id)
 
     monkeypatch.setattr(approver, "tenant_client", client)
+    #% if cookiecutter.front_door == "http_api"
+    monkeypatch.setattr(api, "tenant_client", client)
+    #% endif
     monkeypatch.setattr(starter, "_lambda", lambda: stand_in)
     monkeypatch.setattr(
         reconciler, "_client", lambda service: stand_in if service == "lambda" else table

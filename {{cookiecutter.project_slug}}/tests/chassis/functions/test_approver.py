@@ -6,7 +6,6 @@ import json
 import logging
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from queue import SimpleQueue
 from typing import Any
 
@@ -16,11 +15,11 @@ from chassis.functions import approver as approver_module
 from chassis.functions.approver import AnswerNotSentError, approver
 from chassis.steps import work
 from chassis.tenancy import credentials
-from chassis.tenancy.registry import TablePartition, row_key, token_key
-from chassis.tenancy.stores import AWS
+from chassis.tenancy.registry import TablePartition
+from chassis.tenancy.stores import AWS, table_approvals
 from chassis.wire import JsonObject
 from tests.chassis import sample
-from tests.chassis.aws import TABLE, Add, stop_clock
+from tests.chassis.aws import TABLE, TOKEN, Add, ask, stop_clock
 from tests.chassis.functions.conftest import Lambda
 from tests.execution import SECONDS, Start, make_event
 
@@ -28,13 +27,12 @@ HANDLER = approver(sample.parse_answer)
 
 
 @pytest.fixture(autouse=True)
-def _pending(add: Add) -> None:
+def _pending(table: Any) -> None:
     """An approval of acme."""
-    add("globex")
-    add("acme").put_approval("the-token", "the-callback", "arn", expires_at=2**40)
+    ask(table)
 
 
-def answer(tenant_id: str, decision: str | None, token: str = "the-token") -> JsonObject:  # noqa: S107
+def answer(tenant_id: str, decision: str | None, token: str = TOKEN) -> JsonObject:
     event: JsonObject = {"tenantId": tenant_id, "token": token}
     if decision:
         event["answer"] = {"decision": decision, "decidedBy": "ada"}
@@ -42,7 +40,7 @@ def answer(tenant_id: str, decision: str | None, token: str = "the-token") -> Js
 
 
 def asked(answer: Any) -> JsonObject:
-    return {"tenantId": "acme", "token": "the-token", "answer": answer}
+    return {"tenantId": "acme", "token": TOKEN, "answer": answer}
 
 
 def test_an_approval_is_given_once(lambda_: Lambda) -> None:
@@ -52,7 +50,11 @@ def test_an_approval_is_given_once(lambda_: Lambda) -> None:
     ((operation, request),) = lambda_.calls
     assert operation == "send_durable_execution_callback_success"
     assert request["CallbackId"] == "the-callback"
-    assert json.loads(request["Result"]) == {"decision": "APPROVED", "decidedBy": "ada"}
+    assert json.loads(request["Result"]) == {
+        "decision": "APPROVED",
+        "decidedBy": "ada",
+        "identifiedBy": "service",
+    }
 
 
 def test_a_rejection_fails_the_callback(lambda_: Lambda) -> None:
@@ -81,7 +83,7 @@ def test_another_tenants_token_is_not_found(lambda_: Lambda) -> None:
 
 @pytest.mark.parametrize(
     "event",
-    [{}, [], {"tenantId": "acme"}, {"token": "the-token"}, {"tenantId": "acme", "token": 7}],
+    [{}, [], {"tenantId": "acme"}, {"token": TOKEN}, {"tenantId": "acme", "token": 7}],
 )
 def test_an_incomplete_request(lambda_: Lambda, event: Any) -> None:
     assert HANDLER(event, None)["accepted"] is False
@@ -122,7 +124,7 @@ def test_no_secret_is_logged_even_when_everything_is(
     credentials_of_acme = credentials.tenant_client("lambda", "acme")._request_signer
     for secret in (
         "the-callback",
-        "the-token",
+        TOKEN,
         credentials_of_acme._credentials.secret_key,
         credentials_of_acme._credentials.token,
     ):
@@ -133,7 +135,11 @@ def test_what_is_sent_is_what_was_parsed(lambda_: Lambda) -> None:
     sent = {"junk": "x" * 20_000, "decision": "APPROVED", "decidedBy": "ada", "comment": None}
 
     assert HANDLER(asked(sent), None) == {"accepted": True}
-    assert lambda_.calls[0][1]["Result"] == b'{"decidedBy": "ada", "decision": "APPROVED"}'
+    assert json.loads(lambda_.calls[0][1]["Result"]) == {
+        "decision": "APPROVED",
+        "decidedBy": "ada",
+        "identifiedBy": "service",
+    }
 
 
 def nested(levels: int) -> Any:
@@ -146,7 +152,7 @@ def nested(levels: int) -> Any:
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"anwser": {}}, "the event has the field 'anwser', expected tenantId, token and answer"),
+        ({"anwser": {}}, "the event has the field 'anwser', expected answer, identifiedBy, te"),
         ({"x" * 600_000: 1}, "the event has the field 'xxx"),
         ({"answer": {"decision": "APPROVED", "x": "y" * 600_000}}, "the answer takes 6000"),
         ({"answer": {"decision": "APPROVED", "x": nested(200)}}, "the answer is nested more than"),
@@ -157,7 +163,7 @@ def nested(levels: int) -> Any:
 def test_what_is_unknown_or_too_large_is_refused(
     lambda_: Lambda, more: JsonObject, reason: str
 ) -> None:
-    reply = HANDLER({"tenantId": "acme", "token": "the-token", **more}, None)
+    reply = HANDLER({"tenantId": "acme", "token": TOKEN, **more}, None)
 
     assert reply["reason"].startswith(reason)
     assert len(reply["reason"]) < 200
@@ -172,7 +178,7 @@ def test_every_request_writes_one_line_without_a_secret(
         answer("acme", None)
         answer("acme", "APPROVED")
         answer("acme", "APPROVED")
-        HANDLER({"token": "the-token"}, None)
+        HANDLER({"token": TOKEN}, None)
 
     records = [vars(record) for record in caplog.records if record.name == "workflow"]
     lines = [(line["message"], line["tenantId"], line.get("reason")) for line in records]
@@ -183,13 +189,13 @@ def test_every_request_writes_one_line_without_a_secret(
         ("answer refused", "acme", "this approval has been answered already"),
         ("answer refused", None, "the event names no tenant"),
     ]
-    for secret in ("the-token", "the-callback", "the-answer"):
+    for secret in (TOKEN, "the-callback", "the-answer"):
         assert secret not in str(records)
     assert len(lambda_.calls) == 2
 
 
 def test_an_answer_of_null_is_no_heartbeat(lambda_: Lambda) -> None:
-    event = {"tenantId": "acme", "token": "the-token", "answer": None}
+    event = {"tenantId": "acme", "token": TOKEN, "answer": None}
 
     assert HANDLER(event, None)["accepted"] is False
     assert lambda_.calls == []
@@ -203,7 +209,7 @@ def test_an_answer_that_is_nested_too_deep_is_no_answer(lambda_: Lambda, levels:
         deep = [deep]
     given = {"decision": "APPROVED", "other": [deep]}
 
-    reply = HANDLER({"tenantId": "acme", "token": "the-token", "answer": given}, None)
+    reply = HANDLER({"tenantId": "acme", "token": TOKEN, "answer": given}, None)
 
     assert reply["reason"] == "the answer is nested more than 100 levels deep"
     assert lambda_.calls == []
@@ -227,8 +233,9 @@ def test_a_silo_answers_for_its_own_tenant_only(
 class Uncounted(TablePartition):
     """The table of the stack, for an execution that no starter has counted."""
 
-    def note_arn(self, execution_arn: str) -> None:
+    def note_arn(self, execution_arn: str) -> str | None:
         del execution_arn
+        return None
 
 
 @pytest.mark.parametrize(
@@ -247,7 +254,7 @@ def test_what_the_workflow_asks_can_be_answered_until_its_callback_times_out(
     """The timeout is the stack's, or the tier's where that is shorter."""
     now = 1_000_000_000
     add("initech", tier)
-    monkeypatch.setattr(work, "_now", lambda: datetime.fromtimestamp(now, UTC))
+    monkeypatch.setattr(work, "_now", lambda: float(now))
     told: SimpleQueue[JsonObject] = SimpleQueue()
 
     def notify(topic_arn: str, subject: str, message: JsonObject) -> None:
@@ -267,11 +274,10 @@ def test_what_the_workflow_asks_can_be_answered_until_its_callback_times_out(
     tokens = []
     for _ in range(2):
         tokens.append(told.get(timeout=SECONDS)["token"])
-        approval = table.get_item(TableName=TABLE, Key=row_key("initech", token_key(tokens[-1])))
-        assert approval["Item"]["expiresAt"] == {"N": str(now + seconds)}
-        stop_clock(monkeypatch, approver_module, now + seconds + 1)
-        assert answer("initech", "APPROVED", tokens[-1])["accepted"] is False
+        assert table_approvals("initech").find(tokens[-1]).asked.expires_at == now + seconds
         stop_clock(monkeypatch, approver_module, now + seconds)
+        assert answer("initech", "APPROVED", tokens[-1])["accepted"] is False
+        stop_clock(monkeypatch, approver_module, now + seconds - 1)
         assert answer("initech", "APPROVED", tokens[-1]) == {"accepted": True}
         request = lambda_.calls[-1][1]
         execution.runner.send_callback_success(request["CallbackId"], request["Result"])

@@ -18,7 +18,7 @@ from chassis.tenancy.guard import execution_name
 from chassis.tenancy.registry import LOOK_AFTER_SECONDS, TablePartition
 from chassis.wire import JsonObject
 from tests.chassis import sample
-from tests.chassis.aws import Add, admit, running, stop_clock
+from tests.chassis.aws import TOKEN, Add, admit, ask, running, stop_clock
 from tests.chassis.functions.conftest import Lambda, arn_of
 from tests.chassis.functions.test_reconciler import Context
 from tests.execution import make_event
@@ -174,14 +174,14 @@ def test_a_tenant_whose_role_cannot_be_assumed_does_not_stop_the_sweep(
 
 @pytest.mark.parametrize("code", sorted(approver_module.CLOSED))
 def test_of_two_answers_that_meet_the_second_hears_that_there_was_one(
-    add: Add, lambda_: Lambda, code: str
+    table: Any, lambda_: Lambda, code: str
 ) -> None:
     """The service takes the first; the approval is not closed yet when the second is refused."""
-    add("acme").put_approval("the-token", "the-callback", "arn", expires_at=2**40)
+    ask(table)
     second: list[JsonObject] = []
 
     def answer(decision: str) -> JsonObject:
-        event = {"tenantId": "acme", "token": "the-token", "answer": {"decision": decision}}
+        event = {"tenantId": "acme", "token": TOKEN, "answer": {"decision": decision}}
         return ANSWER(event, None)
 
     def meet() -> None:

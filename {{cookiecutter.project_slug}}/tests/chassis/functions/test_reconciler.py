@@ -11,7 +11,7 @@ import pytest
 from chassis.functions import reconciler
 from chassis.functions.reconciler import handler
 from chassis.tenancy.guard import execution_name
-from chassis.tenancy.registry import row_key
+from chassis.tenancy.rows import row_key
 from chassis.wire import JsonObject
 from tests.chassis.aws import TABLE, Add, admit, running, stop_clock
 from tests.chassis.functions.conftest import Lambda, arn_of
@@ -31,7 +31,8 @@ class Context:
 
 
 def status_event(name: str, status: str = "SUCCEEDED") -> JsonObject:
-    return {"detail": {"durableExecutionName": name, "status": status}}
+    detail = {"durableExecutionName": name, "status": status}
+    return {"detail": detail | {"durableExecutionArn": arn_of(name)}}
 
 
 def test_an_event_that_comes_twice(table: Any, add: Add, lambda_: Lambda) -> None:

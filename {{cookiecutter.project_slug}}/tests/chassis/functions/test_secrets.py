@@ -16,11 +16,11 @@ from botocore.exceptions import (
 
 from chassis.functions.approver import AnswerNotSentError, approver
 from tests.chassis import sample
-from tests.chassis.aws import Add
+from tests.chassis.aws import TOKEN, ask
 from tests.chassis.functions.conftest import Lambda
 
-CALLBACK_ID = "the-callback-id"
-SENT = {"tenantId": "acme", "token": "the-token"}
+CALLBACK_ID = "the-callback"
+SENT = {"tenantId": "acme", "token": TOKEN}
 OPERATIONS = {"APPROVED": "success", "REJECTED": "failure", None: "heartbeat"}
 
 
@@ -37,12 +37,12 @@ def errors() -> list[Exception]:
 
 @pytest.mark.parametrize("error", errors(), ids=lambda error: type(error).__name__)
 def test_an_answer_that_cannot_be_sent_tells_no_secret(
-    add: Add,
+    table: Any,
     lambda_: Lambda,
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    add("acme").put_approval(SENT["token"], CALLBACK_ID, "arn", expires_at=2**40)
+    ask(table)
 
     def refuse(**_: Any) -> None:
         raise error

@@ -17,7 +17,7 @@ from chassis.functions.starter import starter
 from chassis.tenancy import objects
 #% endif
 from chassis.tenancy.guard import tenant_of_name
-from chassis.tenancy.registry import row_key
+from chassis.tenancy.rows import row_key
 from chassis.wire import JsonObject
 from ops.tenants import Registry
 from tests.chassis import sample

@@ -93,10 +93,10 @@ def test_a_second_approval_is_noticed() -> None:
     one, two = measure(1, FLAT), measure(1, FLAT, approvals=("one", "two"))
 
     assert (one.counts["approval"], two.counts["approval"]) == (1, 2)
-    assert two.billed - one.billed == 3
-    more = two.requests() - one.requests()
-    more["lambda_requests"] -= two.counts["invocation"] - one.counts["invocation"]
-    assert more == cost.REQUESTS["approval"]
+    assert two.billed - one.billed == 4
+    more = two.counts - one.counts
+    del more["invocation"]
+    assert more == {"approval": 1, "kilobyte of evidence": 1}
 
 
 def explode(*_: Any) -> Any:
@@ -160,7 +160,7 @@ def test_what_a_thousand_executions_cost(monkeypatch: pytest.MonkeyPatch) -> Non
         "million_messages": 0.5,
     }
     monkeypatch.setattr(cost, "PRICES", prices)
-    of_an_execution = {"lambda_requests": 2, "read_units": 3, "write_units": 10}
+    of_an_execution = {"lambda_requests": 2, "read_units": 3, "write_units": 14}
     monkeypatch.setitem(cost.REQUESTS, "execution", of_an_execution)
     counts = Counter(execution=1, invocation=3, approval=2)
     usage = cost.Usage({"e"}, {("e", "a"), ("e", "b")}, 2, 2_000_000, counts)
@@ -251,8 +251,9 @@ def test_what_chunks_take_is_projected(monkeypatch: pytest.MonkeyPatch, shape: S
         assert counts.pop("invocation") > 5  # as often as the runner happens to
     assert computed.counts == usage.counts
     assert usage.counts["object written"] == 1 + 5  # the input, and what came of each chunk
-    # The starter and the first step look at it, the first step, the checks and the chunks read it.
-    assert usage.counts["object read"] == 2 + 1 + len(sample.CHECKS) + 5
+    # The starter and the first step look at it; the first step reads it, twice, as do the checks
+    # and the chunks.
+    assert usage.counts["object read"] == 2 + 2 + len(sample.CHECKS) + 5
     assert computed.written_bytes == pytest.approx(usage.written_bytes, rel=0.1)
 
 
@@ -304,6 +305,12 @@ class Renamed(WatchedClient):
         return super().get_execution_state(self._emulated, checkpoint_token, next_marker, max_items)
 
 
+def kilobytes(row: JsonObject) -> int:
+    """What DynamoDB bills for a row."""
+    size = sum(len(name) + len(str(*value.values())) for name, value in row.items())
+    return max(1, -(-size // 1_024))
+
+
 class Spending:
     """What the requests of a session cost, in DynamoDB's units and in messages."""
 
@@ -314,31 +321,43 @@ class Spending:
         self._table = table
         self._indexed = self._index()
         self.session.events.register("before-parameter-build.dynamodb", self._request)
-        self.session.events.register("after-call.dynamodb.TransactWriteItems", self._transacted)
+        self.session.events.register("after-call.dynamodb", self._answered)
         self.session.events.register("before-parameter-build.sns.Publish", self._publish)
 
-    def _index(self) -> dict[str, str]:
-        rows = self._table.scan(TableName="tenants", IndexName="running")["Items"]
-        return {row["sk"]["S"]: row["lookAt"]["N"] for row in rows}
+    def _index(self) -> dict[tuple[str, ...], JsonObject]:
+        """The rows of the indexes, each by the index and its own key."""
+        return {
+            (name, row["sk"]["S"], *row[sorted_by].values()): row
+            for name, sorted_by in (("running", "lookAt"), ("listed", "listed"))
+            for row in self._table.scan(TableName="tenants", IndexName=name)["Items"]
+        }
 
-    def _request(self, params: Any, model: Any, **_: Any) -> None:
-        with self._lock:
-            if model.name == "GetItem":
-                self.found["read_units"] += 1 if params.get("ConsistentRead") else 0.5
-            elif model.name == "TransactWriteItems":
-                self.found["write_units"] += 2 * len(params["TransactItems"])
-            else:
-                assert model.name in {"PutItem", "UpdateItem"}
-                assert "lookAt" not in json.dumps(params)  # the index stays as it is
-                self.found["write_units"] += 1
+    def _request(self, params: Any, model: Any, context: Any, **_: Any) -> None:
+        self._lock.acquire()  # until it is answered, so that each sees what it has changed itself
+        if model.name in {"GetItem", "Query"}:
+            self.found["read_units"] += 1 if params.get("ConsistentRead") else 0.5
+        else:
+            operations = params.get("TransactItems", [{"Update": params}])
+            context["written"] = [each for operation in operations for each in operation.values()]
 
-    def _transacted(self, **_: Any) -> None:
-        """Entering the index, or leaving it, is a write; of a transaction, two."""
-        with self._lock:
-            before, self._indexed = self._indexed, self._index()
-            stayed = before.keys() & self._indexed.keys()
-            assert all(before[name] == self._indexed[name] for name in stayed)
-            self.found["write_units"] += 2 * len(before.keys() ^ self._indexed.keys())
+    def _answered(self, context: Any, **_: Any) -> None:
+        """A write for each row, and for each row of an index that has changed, to move it two.
+
+        In a transaction each of them counts twice.
+        """
+        written = context.get("written", [])
+        before, self._indexed = self._indexed, self._index()
+        changed = [
+            max(kilobytes(before.get(key, {})), kilobytes(self._indexed.get(key, {})))
+            for key in before.keys() | self._indexed.keys()
+            if before.get(key) != self._indexed.get(key)
+        ]
+        for request in written:
+            key = request.get("Key") or {name: request["Item"][name] for name in ("pk", "sk")}
+            row = self._table.get_item(TableName="tenants", Key=key).get("Item", {})
+            changed.append(kilobytes(row))
+        self.found["write_units"] += sum(changed) * min(2, len(written))
+        self._lock.release()
 
     def _publish(self, **_: Any) -> None:
         self.found["messages"] += 1
@@ -456,10 +475,14 @@ def test_the_requests_are_those_of_a_real_execution(
     assert reconciler.handler({"detail": status}, None) == {"released": 1}
     functions += 1
 
-    counts = {"execution": 1, "approval": len(approvals)}
     #% if cookiecutter.fan_out == "yes"
-    counts["chunk"] = chunks
+    if chunks:
+        monkeypatch.setattr(local, "environment", lambda: {**sample.SETTINGS, "CHUNK_SIZE": "2"})
     #% endif
-    counted = cost.Usage(counts=Counter(counts))
+    counts = measure(2 * max(1, chunks), FLAT, approvals=approvals).counts
+    for other in counts.keys() - {"execution", "approval", "progress", "chunk"}:
+        if not other.startswith("kilobyte"):
+            del counts[other]
+    counted = cost.Usage(counts=counts)
     spent = {**spending.found, "lambda_requests": functions}
     assert {"messages": 0, **counted.requests()} == spent

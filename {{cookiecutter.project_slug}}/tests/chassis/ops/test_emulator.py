@@ -16,7 +16,7 @@ from werkzeug.test import Client
 
 from chassis import JsonObject
 from ops import emulator, local, stack
-from ops.emulator import ARN_HEADER, NAME_HEADER, Front
+from ops.emulator import ARN_HEADER, NAME_HEADER, Front, MiniStack
 
 Sent = tuple[str, str, Any]
 START = "/2015-03-31/functions/{}/invocations"
@@ -86,9 +86,10 @@ def events() -> Events:
 
 @pytest.fixture
 def front(behind: Answers, events: Events) -> Client:
-    application = Front("http://ministack", "http://emulator", "eu-west-1")
-    application._http = behind  # type: ignore[assignment]
-    application._events = application._lambda = events
+    ministack = MiniStack("http://ministack", "eu-west-1")
+    ministack._events = ministack._lambda = events
+    application = Front(ministack, "http://emulator", "eu-west-1")
+    application._http = ministack._http = behind  # type: ignore[assignment]
     return Client(application)
 
 

@@ -241,12 +241,12 @@ def test_a_token_is_answered_through_the_approver(
     assert main(["reject", *arguments]) == 0
     assert main(["heartbeat", *arguments, "--by", "ada"]) == 0
 
-    asked = {"tenantId": "acme", "token": "t"}
+    asked, by_hand = {"tenantId": "acme", "token": "t"}, {"identifiedBy": "operator"}
     approved = {"decision": "APPROVED", "decidedBy": "ada", "comment": "fine"}
     rejected = {"decision": "REJECTED", "decidedBy": "me"}
     assert calls == [
-        ("ApproverFunctionName", {**asked, "answer": approved}),
-        ("ApproverFunctionName", {**asked, "answer": rejected}),
+        ("ApproverFunctionName", {**asked, **by_hand, "answer": approved}),
+        ("ApproverFunctionName", {**asked, **by_hand, "answer": rejected}),
         ("ApproverFunctionName", asked),
     ]
     printed = capsys.readouterr()
@@ -277,8 +277,9 @@ def test_an_answer_to_a_stack_needs_a_token(
 class Uncounted(TablePartition):
     """A tenant's partition that lets executions run that no starter has counted."""
 
-    def note_arn(self, execution_arn: str) -> None:
-        """No-op."""
+    def note_arn(self, execution_arn: str) -> str | None:
+        del execution_arn
+        return None
 
 
 @pytest.fixture

@@ -101,7 +101,7 @@ def test_a_stack_that_samconfig_does_not_name(capsys: pytest.CaptureFixture[str]
 def ours() -> Iterator[None]:
     """A front that says it is ours, and has nothing behind it."""
     nowhere = "http://127.0.0.1:9"
-    yield from serve(emulator.Front(nowhere, nowhere, "us-east-1"))
+    yield from serve(emulator.Front(emulator.MiniStack(nowhere, "us-east-1"), nowhere, "us-east-1"))
 
 
 def serve(application: object) -> Iterator[None]:

@@ -50,7 +50,8 @@ def serve(start: Start, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
         def start_it(event: Any, **options: Any) -> Execution:
             execution = start(event, **options)
             behind = served.enter_context(lambda_api(execution))
-            front = make_server(stack.HOST, 0, emulator.Front(behind, behind, "us-east-1"))
+            ministack = emulator.MiniStack(behind, "us-east-1")
+            front = make_server(stack.HOST, 0, emulator.Front(ministack, behind, "us-east-1"))
             thread = Thread(target=front.serve_forever, args=(0.02,))
             thread.start()
             served.callback(thread.join)

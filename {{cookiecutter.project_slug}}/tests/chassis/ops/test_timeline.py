@@ -98,13 +98,13 @@ def test_a_run_with_failures_and_retries(start: Start, transient: Failing) -> No
 
     rows = [
         *("invocations", "prepare-work"),
-        *("approval", "approval create callback id", "approval submitter"),
+        *("approval", "approval create callback id", "approval submitter", "approval recorded"),
         *("run-checks", "count-items", "name-first"),
         *("process-items", "item-1", "item-2", "item-3", "aggregate-results"),
     ]
     assert [name for name in picture.rows if name in rows] == rows
     inside = {name for name, row in picture.rows.items() if row.find(f"{SVG}text").get("x") != "8"}
-    assert inside == {name for name in picture.rows if re.match("approval |count|name|item", name)}
+    assert inside == {name for name in picture.rows if re.match("approval [cs]|c|name|item", name)}
     assert len(picture.bars("invocations", "inv")) == execution.invocations
     assert [len(picture.bars("item-1", kind)) for kind in ("run", "bad", "try", "wait")] == [
         *(1, 0, 0, 0)

@@ -12,14 +12,15 @@ import pytest
 from botocore.config import Config
 
 from chassis.model import TenantRefusedError
-from chassis.tenancy.profile import LimitReachedError, read_tiers
+from chassis.tenancy.profile import LimitReachedError, Profile, read_tiers
 from chassis.tenancy.registry import (
     LOOK_AFTER_SECONDS,
-    ApprovalNotFoundError,
+    NewRun,
+    RequestProcessedError,
+    RequestUsedError,
     TablePartition,
-    row_key,
-    token_key,
 )
+from chassis.tenancy.rows import row_key
 from ops.tenants import Registry
 from tests.chassis import sample
 from tests.chassis.aws import TABLE, Add, admit, running
@@ -42,7 +43,7 @@ def test_starts_that_meet_end_with_exactly_the_limits_of_two_tenants(
                 TablePartition(tenant_id, client, TABLE),
                 f"{tenant_id}_{number}",
                 now=number % 60,
-                **{limit: 10},
+                limits={limit: 10},
             )
         except TenantRefusedError:
             return None
@@ -147,7 +148,7 @@ def test_one_that_was_given_up_runs_when_it_is_counted_again_just_then(
     acme.give_up("acme_1", LOOK_AFTER_SECONDS, 0)
     update = acme._update_run
 
-    def update_run(name: str, state: str, *change: Any) -> bool:
+    def update_run(name: str, state: str, *change: Any) -> dict[str, Any] | None:
         if state == "NOT_STARTED":
             admit(acme, "acme_1")
         return update(name, state, *change)
@@ -163,16 +164,21 @@ def test_a_start_counts_in_the_minute_that_others_have_begun(table: Any, add: Ad
     """Two starters that have read the same row, when a minute ends; and one whose clock is late."""
     acme = add("acme")
     limits = read_tiers(sample.definition().tiers)["small"] | {"running_executions": 9}
-    acme.admit("acme_0", acme.profile(), limits, 59)
+
+    def start(number: int, read: Profile, now: int) -> None:
+        run = NewRun(name=f"acme_{number}", workflow_id="wf-1", content="")
+        acme.admit(run, read, limits, now)
+
+    start(0, acme.profile(), 59)
     read_before = acme.profile()
     for number, now in enumerate((60, 61, 59), start=1):
-        acme.admit(f"acme_{number}", read_before, limits, now)
+        start(number, read_before, now)
 
     with pytest.raises(LimitReachedError, match="has started 3 executions in this minute") as error:
-        acme.admit("acme_4", read_before, limits, 119)
+        start(4, read_before, 119)
     assert error.value.retry_after == 1
     assert running(table, "acme") == 4
-    acme.admit("acme_4", read_before, limits, 120)
+    start(4, read_before, 120)
     assert acme.profile().starts == 1
 
 
@@ -194,8 +200,23 @@ def test_a_refusal_that_the_profile_shows_writes_nothing(
     monkeypatch.setattr(table, "transact_write_items", None)
 
     with pytest.raises(LimitReachedError):
-        admit(acme, "acme_2", **{limit: 1})
-    assert admit(acme, "acme_1", **{limit: 1}) is False  # it runs, so nothing is started
+        admit(acme, "acme_2", limits={limit: 1})
+    assert admit(acme, "acme_1", limits={limit: 1}) is False  # it runs, so nothing is started
+
+
+@pytest.mark.parametrize("starts", [1, 9], ids=["at the limit", "below it"])
+def test_a_request_that_has_been_processed_is_one_whatever_the_limits_are(
+    add: Add, starts: int
+) -> None:
+    acme = add("acme")
+    admit(acme, "acme_1")
+    acme.release("acme_1", "SUCCEEDED", 0, ARN)
+
+    with pytest.raises(RequestProcessedError) as error:
+        admit(acme, "acme_1", limits={"starts_per_minute": starts})
+    assert error.value.name == "acme_1"
+    with pytest.raises(RequestUsedError):
+        admit(acme, "acme_1", content="other", limits={"starts_per_minute": starts})
 
 
 def test_a_suspended_tenant_starts_nothing(table: Any, add: Add) -> None:
@@ -212,35 +233,10 @@ def test_an_unknown_tenant_is_refused(table: Any) -> None:
         TablePartition("nobody", table, TABLE).profile()
 
 
-def test_an_approval_is_found_under_its_own_tenant_only(table: Any, add: Add) -> None:
-    acme, globex = add("acme"), add("globex")
-    acme.put_approval("the-token", "callback", "arn", expires_at=100)
-
-    assert acme.find_approval("the-token", now=99) == "callback"
-    for partition, token, now in (
-        (globex, "the-token", 99),
-        (acme, "other", 99),
-        (acme, "the-token", 101),
-    ):
-        with pytest.raises(ApprovalNotFoundError):
-            partition.find_approval(token, now)
-    assert "the-token" not in str(table.scan(TableName=TABLE)["Items"])
-
-
-def test_an_approval_is_consumed_once(table: Any, add: Add) -> None:
-    acme = add("acme")
-    acme.put_approval("token", "the-callback", "arn", expires_at=100)
-    acme.close_approval("token")
-
-    with pytest.raises(ApprovalNotFoundError, match="has been answered already"):
-        acme.find_approval("token", now=1)
-    assert "the-callback" not in str(table.scan(TableName=TABLE)["Items"])
-
-
 def test_an_execution_ends_even_when_there_is_nothing_to_count_down(table: Any, add: Add) -> None:
     acme = add("acme")
     admit(acme, "acme_1")
-    table.delete_item(TableName=TABLE, Key=acme._key("PROFILE"))
+    table.delete_item(TableName=TABLE, Key=acme.key("PROFILE"))
 
     assert acme.release("acme_1", "FAILED", 0) is True
     assert acme.release("acme_1", "FAILED", 0) is False
@@ -287,14 +283,11 @@ def test_every_key_that_is_asked_for_is_the_tenants_own(table: Any, add: Add) ->
     #% endif
     acme.release("acme_1", "SUCCEEDED", 0)
     acme.give_up("acme_1", 0, 0)
-    acme.put_approval("token", "callback", "arn", expires_at=100)
-    acme.find_approval("token", now=1)
-    acme.close_approval("token")
     #% if cookiecutter.__invoke
     acme.put_usage(ARN, "now", 1, 0)
     #% endif
 
-    assert len(keys) >= 11
+    assert len(keys) >= 8
     assert set(keys) == {"acme"}
 
 
@@ -310,5 +303,3 @@ def test_times_are_in_seconds(table: Any, add: Add) -> None:
     assert times("RUN#acme_1") == {"lookAt": 1_000_000_900}
     acme.release("acme_1", "SUCCEEDED", now=1_000_000_000)
     assert times("RUN#acme_1") == {"expiresAt": 1_008_640_000}
-    acme.put_approval("token", "callback", "arn", expires_at=1_000_000_000)
-    assert times(token_key("token")) == {"expiresAt": 1_000_000_000}
