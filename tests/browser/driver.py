@@ -40,7 +40,10 @@ class Driver(Protocol):
         """
 
     def ask_many(self, tenant: str, count: int) -> None:
-        """Have that many approvals pending: of order-1, the oldest, and on."""
+        """Have that many approvals pending: of order-1, the oldest, and on.
+
+        No workflow has to wait for their answers.
+        """
 
     def expire(self, approval_id: str) -> None:
         """Let its time be over, and its workflow know."""

@@ -218,8 +218,11 @@ def test_other_content_of_the_same_form_is_asked_about(visit: Visit) -> None:
     start = page.get_by_role("button", name="Start", exact=True)
     start.click()
     expect(page.get_by_role("alert").filter(has_text="safe to try again")).to_be_visible()
-    page.get_by_label("Input").fill('{"workflowId": "other", "inputData": {"items": [1]}}')
+    first = json.loads(page.get_by_label("Input").input_value())
+    page.get_by_label("Input").fill(json.dumps({**first, "inputData": {"items": [1]}}))
     start.click()
     page.get_by_role("button", name="Start another run").click()
 
-    expect(page.get_by_role("heading", name="other")).to_be_visible()
+    expect(page.get_by_role("heading", name=first["workflowId"])).to_be_visible()
+    page.get_by_role("link", name="Runs").first.click()
+    expect(page.locator("tbody tr")).to_have_count(2)
