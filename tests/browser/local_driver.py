@@ -1,7 +1,6 @@
-"""The page as ``make run UI=1`` serves it.
+"""The page as ``make run UI=1`` serves it; ``driver.py`` has the command.
 
-``PROJECT=... PYTHONPATH=tests/browser pytest tests/browser -p local_driver``, where ``PROJECT`` is
-the folder of a rendered project with its ``.venv``.
+``PROJECT`` in the environment is the folder of a rendered project with its ``.venv``.
 """
 
 from __future__ import annotations
