@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 
 class Driver(Protocol):
-    """A running server of ``docs/openapi.yaml`` with the page; ``signIn`` is null in its config.
+    """A running server of ``docs/openapi.yaml`` with the page.
+
+    In its config ``signIn`` is null, and ``example`` an input with the workflowId ``an-example``.
 
     Attributes:
         url: of the page, with ``/`` at its end.

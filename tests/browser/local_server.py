@@ -44,6 +44,7 @@ from workflow.definition import DEFINITION  # noqa: E402
 logging.disable()
 quotas.MAX_EVIDENCE_BYTES = 1_000_000  # how much of it the page bears is what is tested
 
+EXAMPLE = json.dumps({"workflowId": "an-example", "inputData": {"items": [1]}})
 people: dict[str, Any] = {}
 asked: dict[str, tuple[str, str]] = {}
 """Tenant and execution of each approval."""
@@ -128,7 +129,9 @@ def expire(approval_id: str) -> None:
 
 if __name__ == "__main__":
     with (
-        page.serving(definition, phases, parse_answer, people, emulator.free_port()) as address,
+        page.serving(
+            definition, phases, parse_answer, people, emulator.free_port(), example=EXAMPLE
+        ) as address,
         patch.dict(os.environ, FOUR_EYES="true"),
     ):
         print(json.dumps(address), flush=True)
