@@ -203,7 +203,7 @@ def test_every_command_on_the_pages_is_a_verb_with_values_that_somebody_reads(
     programs = " ".join(map(project.read, sources))
     for page in pages(project):
         for block in shell_blocks(project.read(page)):
-            for line in re.findall(r"^make\b(.*)$", block, re.M):
+            for line in re.findall(r"^make\b(.*)$", block.replace("\\\n", ""), re.M):
                 words = shlex.split(line, comments=True)
                 assert {word for word in words if "=" not in word} <= known, f"{page}: {line}"
                 for name in {word.split("=")[0] for word in words if "=" in word}:
