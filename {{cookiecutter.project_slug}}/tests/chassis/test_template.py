@@ -909,6 +909,17 @@ def test_every_call_needs_a_token_and_only_the_page_does_not() -> None:
     assert rule["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "JwtAudience"}, ""]}]}
 
 
+def test_one_site_may_call_the_api_from_a_browser_if_it_is_named() -> None:
+    cors = properties("HttpApi")["Body"]["x-amazon-apigateway-cors"]
+    condition, named, otherwise = cors["Fn::If"]
+    assert (condition, otherwise) == ("HasCorsOrigin", {"Ref": "AWS::NoValue"})
+    assert named == {
+        "allowOrigins": [""],  # the parameter, which has no default
+        "allowMethods": ["GET", "POST"],
+        "allowHeaders": ["authorization", "content-type", "idempotency-key"],
+    }
+
+
 def test_the_access_log_has_no_claim_and_no_token() -> None:
     (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
 
