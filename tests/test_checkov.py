@@ -21,7 +21,7 @@ EVERY_OPTION = {"fan_out": "yes", "extra_operations": ",".join(rules.EXTRA_OPERA
 # one, and the two other tenancies are among these.
 VARIANTS = {
     "default": {},
-    "key": {"customer_managed_key": "yes", "tenancy": "silo"},
+    "key": {"customer_managed_key": "yes", "tenancy": "silo", "front_door": "none"},
     "options": EVERY_OPTION,
     "key-and-options": {"customer_managed_key": "yes", "tenancy": "isolated", **EVERY_OPTION},
 }

@@ -20,7 +20,8 @@ from recipes import follow
 
 pytestmark = pytest.mark.slow
 
-# Every tenancy, with and without a key, with the other answers far from their defaults.
+# Every tenancy, with and without a key, with the other answers far from their defaults; all of them
+# have a front door, if they are told who signs people in.
 VARIANTS = {
     "pool": {},
     "isolated": {
@@ -40,6 +41,7 @@ VARIANTS = {
         "fan_out": "yes",
     },
 }
+ISSUER = ("JwtIssuer=https://issuer.example.com", "JwtAudience=page")
 
 
 @dataclass
@@ -108,6 +110,7 @@ class Deployed:
         return int(running)
 
 
+Deploy = Callable[..., AbstractContextManager[Deployed]]
 PRELUDE = (
     "import json, time, boto3\nfrom ops import executions, inbox, stack; stack.use_local_aws()"
 )
@@ -127,13 +130,11 @@ def two_free_ports() -> int:
 
 
 @pytest.fixture
-def deploy(
-    environments: Callable[[Project], Path], sam: Path, ministack: Path
-) -> Callable[[Project], AbstractContextManager[Deployed]]:
-    """Build a project and deploy it."""
+def deploy(environments: Callable[[Project], Path], sam: Path, ministack: Path) -> Deploy:
+    """Build a project and deploy it, with parameters of the template."""
 
     @contextmanager
-    def local_aws(project: Project) -> Iterator[Deployed]:
+    def local_aws(project: Project, *parameters: str) -> Iterator[Deployed]:
         env = {
             **os.environ,
             "LOCAL": "1",
@@ -149,7 +150,7 @@ def deploy(
             assert up.returncode == 0, up.stdout + up.stderr
             again = stack.ops("local", "up", "--ministack", str(ministack))
             assert "is up already" in again.stderr
-            stack.deploy()
+            stack.deploy(*parameters)
             yield stack
         finally:
             down = stack.ops("local", "down")
@@ -158,9 +159,7 @@ def deploy(
     return local_aws
 
 
-def test_what_an_owner_has_changed_arrives_when_deployed(
-    bake: Bake, deploy: Callable[[Project], AbstractContextManager[Deployed]]
-) -> None:
+def test_what_an_owner_has_changed_arrives_when_deployed(bake: Bake, deploy: Deploy) -> None:
     """A field of the input's own, and a second approval by other people."""
     project = bake()
     for change in ("3. A field of the input", "5. A second approval"):
@@ -186,10 +185,9 @@ def test_what_an_owner_has_changed_arrives_when_deployed(
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_stack_runs_as_deployed(
-    variant: str, bake: Bake, deploy: Callable[[Project], AbstractContextManager[Deployed]]
-) -> None:
-    with deploy(bake(**VARIANTS[variant])) as deployed:
+def test_the_stack_runs_as_deployed(variant: str, bake: Bake, deploy: Deploy) -> None:
+    soon = ["CoolDownSeconds=1"] if variant == "silo" else []
+    with deploy(bake(**VARIANTS[variant]), *ISSUER, *soon) as deployed:
         run_through(deployed)
 
 
@@ -213,6 +211,7 @@ def run_through(deployed: Deployed) -> None:
     assert len(output["parallelResults"]) == int(checks)
     assert (output["mapResults"]["succeeded"], output["mapResults"]["failed"]) == (2, 1)
     counted_down(deployed)
+    front_door(deployed)
 
     deployed.started("b")
     rejected = deployed.answered("reject")
@@ -235,6 +234,42 @@ def counted_down(deployed: Deployed) -> None:
     while deployed.running() != 0:
         assert time.monotonic() < deadline
         time.sleep(0.5)
+
+
+OVER_HTTP = """
+def api(method, path, body=None, tenant="acme", subject="ada"):
+    claims = {"sub": subject, "tenant_id": tenant, "roles": "[starter approver]"}
+    http, jwt = {"method": method, "path": path}, {"claims": claims, "scopes": None}
+    context = {"http": http, "stage": "$default", "authorizer": {"jwt": jwt}}
+    event = {"version": "2.0", "rawPath": path, "headers": {}, "requestContext": context}
+    event["body"] = json.dumps(body) if body else None
+    reply = stack.call(stack.parameters()["stack_name"] + "-api", event)
+    return reply["statusCode"], json.loads(reply["body"])
+
+def until(name, path):
+    while not (found := api("GET", path)[1])[name]:
+        time.sleep(0.3)
+    return found
+
+status, started = api("POST", "/workflows", {"workflowId": "w", "inputData": {"items": [1, 2]}})
+(pending,) = until("approvals", "/approvals")["approvals"]
+approval, answer = "/approvals/" + pending["id"], {"decision": "APPROVED"}
+people = [("ada", "demo"), ("ada", "acme"), ("grace", "acme"), ("grace", "acme")]
+answers = [api("POST", approval, answer, tenant, subject)[0] for subject, tenant in people]
+run = until("endedAt", "/workflows/" + started["id"])
+decided = api("GET", approval)[1]["decidedBy"]
+result = run["result"]["status"], run["result"]["mapResults"]["succeeded"]
+print(json.dumps([status, pending["evidence"]["items"], *answers, decided, *result]))
+"""
+
+
+def front_door(deployed: Deployed) -> None:
+    """Started, listed, approved once and followed, by the events that API Gateway would send."""
+    done = deployed.script(OVER_HTTP)
+    assert done.returncode == 0, done.stderr
+    # Of another tenant, of who has started it, of somebody else, and a second time.
+    answers = [403 if "ENV" in deployed.env else 404, 403, 200, 409]
+    assert json.loads(done.stdout) == [202, 2, *answers, "grace", "COMPLETED", 2]
 
 
 def update_while_one_waits(deployed: Deployed) -> str:
@@ -268,7 +303,7 @@ def time_out(deployed: Deployed, execution_arn: str) -> None:
 
 def fan_out(deployed: Deployed) -> None:
     """A large input in the bucket; what comes of it is there, too, and the usage in the table."""
-    deployed.deploy("ChunkSize=3", "CoolDownSeconds=1")
+    deployed.deploy("ChunkSize=3")
     put = deployed.script(
         "lines = ''.join(f'{n}\\n' for n in range(10)).encode()\n"
         "bucket = stack.output('ObjectBucketName')\n"
@@ -309,7 +344,8 @@ def delete(deployed: Deployed) -> None:
         "functions = boto3.client('lambda').list_functions()['Functions']\n"
         "topics = boto3.client('sns').list_topics()['Topics']\n"
         "tables = boto3.client('dynamodb').list_tables()['TableNames']\n"
-        "print(json.dumps([name in stacks, functions, topics, len(tables)]))"
+        "apis = boto3.client('apigatewayv2').get_apis()['Items']\n"
+        "print(json.dumps([name in stacks, functions, topics, apis, len(tables)]))"
     )
     assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout.splitlines()[-1]) == [False, [], [], 1]
+    assert json.loads(result.stdout.splitlines()[-1]) == [False, [], [], [], 1]

@@ -51,7 +51,12 @@ RESOLVED = {
     "OperatorTopic": OPERATORS,
     "ObjectBucket.Arn": BUCKET,
 }
-EVERY_OPTION = {"fan_out": "yes", "extra_operations": ",".join(rules.EXTRA_OPERATIONS)}
+NO_OPTION = {"front_door": "none"}
+EVERY_OPTION = {
+    "front_door": "http_api",
+    "fan_out": "yes",
+    "extra_operations": ",".join(rules.EXTRA_OPERATIONS),
+}
 ALLOWED, DENIED, FORBIDDEN = "Allowed", "ImplicitlyDenied", "ExplicitlyDenied"
 DIGEST = "0" * 32
 
@@ -73,12 +78,36 @@ def item(
     action: str = "GetItem",
     expected: str,
     role: str = "TenantRole",
+    index: str = "",
 ) -> Request:
     """A request for items of tenants by a session that is tagged with a tenant."""
     context: dict[str, Any] = {} if tag is None else {"aws:PrincipalTag/TenantId": tag}
     if tenants:
         context["dynamodb:LeadingKeys"] = [f"TENANT#{tenant}" for tenant in tenants]
-    return Request(role, f"dynamodb:{action}", TABLE, expected, context)
+    return Request(role, f"dynamodb:{action}", f"{TABLE}{index}", expected, context)
+
+
+def own_rows(role: str, index: str = "", *, action: str = "GetItem") -> list[Request]:
+    """Requests by a role of tenants for its tenant's rows, which it may, and for others."""
+    return [
+        item(tag, *tenants, action=what, expected=expected, role=role, index=index)
+        for tag, tenants, what, expected in (
+            ("acme", ["acme"], action, ALLOWED),
+            ("acme", ["globex"], action, DENIED),
+            ("globex", ["acme"], action, DENIED),
+            ("acme", ["acme", "globex"], action, DENIED),
+            ("acme", ["acmecorp"], action, DENIED),
+            ("acm", ["acme"], action, DENIED),
+            ("acme", [""], action, DENIED),
+            # Without a tag, without a key, or with an action that reads more than a key.
+            (None, ["acme"], action, DENIED),
+            (None, [""], action, DENIED),
+            (None, [], action, DENIED),
+            ("acme", [], action, DENIED),
+            ("acme", [], "Scan", DENIED),
+            ("acme", ["acme"], "DeleteItem", DENIED),
+        )
+    ]
 
 
 WORKFLOW = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:orders-workflow-MODE"
@@ -105,29 +134,20 @@ def answer(
 
 REQUESTS = [
     # A tenant's own items, and nobody else's.
-    item("acme", "acme", action="PutItem", expected=ALLOWED),
-    item("acme", "acme", action="PutItem", expected=DENIED, role="TenantApproverRole"),
+    *own_rows("TenantRole"),
+    *own_rows("TenantRole", action="PutItem"),
+    *own_rows("TenantRole", action="UpdateItem"),
+    *own_rows("TenantRole", action="Query"),
+    *own_rows("TenantApproverRole"),
+    *own_rows("TenantApproverRole", action="UpdateItem"),
     *(
-        request
+        item("acme", "acme", action=action, expected=DENIED, role="TenantApproverRole")
+        for action in ("PutItem", "Query")
+    ),
+    *(
+        item("acme", "acme", action="Query", expected=DENIED, role=role, index=f"/index/{index}")
         for role in ("TenantRole", "TenantApproverRole")
-        for request in (
-            item("acme", "acme", expected=ALLOWED, role=role),
-            item("acme", "acme", action="UpdateItem", expected=ALLOWED, role=role),
-            item("acme", "globex", expected=DENIED, role=role),
-            item("globex", "acme", expected=DENIED, role=role),
-            item("acme", "acme", "globex", expected=DENIED, role=role),
-            item("acme", "acmecorp", expected=DENIED, role=role),
-            item("acm", "acme", expected=DENIED, role=role),
-            item("acme", "", expected=DENIED, role=role),
-            # Without a tag, without a key, or with an action that reads more than a key.
-            item(None, "acme", expected=DENIED, role=role),
-            item(None, "", expected=DENIED, role=role),
-            item(None, expected=DENIED, role=role),
-            item("acme", expected=DENIED, role=role),
-            item("acme", action="Scan", expected=DENIED, role=role),
-            item("acme", "acme", action="Query", expected=DENIED, role=role),
-            item("acme", "acme", action="DeleteItem", expected=DENIED, role=role),
-        )
+        for index in ("running", "listed")
     ),
     # A tenant's own executions.
     *(
@@ -556,6 +576,127 @@ OPTIONAL = [
 ]
 
 
+API = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:orders-api"
+# What comes with the front door: without it, none of this is allowed.
+FRONT_DOOR = [
+    # A tenant's own items, and its lists; no other index, and no list past an index.
+    *own_rows("TenantApiRole"),
+    *own_rows("TenantApiRole", action="PutItem"),
+    *own_rows("TenantApiRole", action="UpdateItem"),
+    *own_rows("TenantApiRole", "/index/listed", action="Query"),
+    *(
+        item("acme", "acme", action="Query", expected=DENIED, role=role, index=index)
+        for role, index in (
+            ("TenantApiRole", ""),
+            ("TenantApiRole", "/index/running"),
+            ("ApiRole", "/index/listed"),
+            ("ApiRole", "/index/running"),
+        )
+    ),
+    item("acme", "acme", expected=DENIED, role="ApiRole"),
+    # A tenant's own executions are answered, and stopped.
+    *(
+        replace(request, action=f"lambda:{action}", role="TenantApiRole")
+        for action in (
+            "SendDurableExecutionCallbackSuccess",
+            "SendDurableExecutionCallbackFailure",
+            "StopDurableExecution",
+        )
+        for request in (
+            answer("acme", f"acme_{DIGEST}", expected=ALLOWED),
+            answer("acme", f"globex_{DIGEST}", expected=DENIED),
+            answer("globex", f"acme_{DIGEST}", expected=DENIED),
+            answer("acm", f"acme_{DIGEST}", expected=DENIED),
+            answer("acme", f"acmecorp_{DIGEST}", expected=DENIED),
+            answer(None, f"acme_{DIGEST}", expected=DENIED),
+            answer(None, f"_{DIGEST}", expected=DENIED),
+            answer("acme", f"acme_{DIGEST}", expected=DENIED, function=OTHER),
+        )
+    ),
+    answer("acme", f"acme_{DIGEST}", expected=DENIED, role="TenantApiRole", how="Heartbeat"),
+    answer("acme", f"acme_{DIGEST}", expected=DENIED, role="ApiRole"),
+    *(
+        Request(
+            role,
+            "lambda:StopDurableExecution",
+            EXECUTION,
+            DENIED,
+            {"aws:PrincipalTag/TenantId": "acme"},
+        )
+        for role in (*FUNCTION_ROLES, "ApiRole", "TenantRole", "TenantApproverRole")
+    ),
+    *(
+        Request(role, f"lambda:{action}", resource, DENIED, {"aws:PrincipalTag/TenantId": "acme"})
+        for role in ("ApiRole", "TenantApiRole")
+        for action, resource in (
+            ("GetDurableExecution", EXECUTION),
+            ("GetDurableExecutionHistory", EXECUTION),
+            ("CheckpointDurableExecution", EXECUTION),
+            ("ListDurableExecutionsByFunction", WORKFLOW),
+        )
+    ),
+    # It starts as the starter does, and writes its logs; else its own role does nothing.
+    *(
+        Request("ApiRole", "lambda:InvokeFunction", function, expected)
+        for function, expected in (
+            (f"{WORKFLOW}:live", ALLOWED),
+            (WORKFLOW, DENIED),
+            (f"{WORKFLOW}:7", DENIED),
+            (METER, DENIED),
+            (STARTER, DENIED),
+        )
+    ),
+    Request("TenantApiRole", "lambda:InvokeFunction", f"{WORKFLOW}:live", DENIED),
+    Request("ApiRole", "logs:PutLogEvents", LOGS.replace("*", "log-stream:s"), ALLOWED),
+    Request("ApiRole", "sns:Publish", TOPIC, DENIED),
+    Request("ApiRole", "sqs:SendMessage", FAILED, DENIED),
+    # It sees whether an input is there, and writes none.
+    stored("acme", OBJECT, expected=ALLOWED, role="TenantApiRole"),
+    stored("acme", "tenants/globex/orders.csv", expected=DENIED, role="TenantApiRole"),
+    stored("globex", OBJECT, expected=DENIED, role="TenantApiRole"),
+    stored(None, OBJECT, expected=DENIED, role="TenantApiRole"),
+    stored("acme", OBJECT, expected=DENIED, role="ApiRole"),
+    stored("acme", OBJECT, action="PutObject", expected=DENIED, role="TenantApiRole"),
+    # The key: rows, objects, and executions that are answered; and the environment, for its role.
+    use("TenantApiRole", "dynamodb", ALLOWED),
+    *(
+        use("TenantApiRole", service, expected, function=function)
+        for service, function, expected in (
+            ("lambda", WORKFLOW, ALLOWED),
+            ("lambda", f"{WORKFLOW}:7", ALLOWED),
+            ("lambda", f"{WORKFLOW}2", DENIED),
+            ("lambda", API, DENIED),
+            (None, WORKFLOW, DENIED),
+        )
+    ),
+    encrypt("Decrypt", ALLOWED, "TenantApiRole"),
+    encrypt("GenerateDataKey", DENIED, "TenantApiRole"),
+    *(
+        use("ApiRole", service, expected, function=function)
+        for service, function, expected in (
+            ("lambda", API, ALLOWED),
+            ("lambda", WORKFLOW, DENIED),
+            ("lambda", f"{API}2", DENIED),
+            ("dynamodb", API, DENIED),
+            (None, API, DENIED),
+        )
+    ),
+    use("ApiRole", "logs", ALLOWED, action="GenerateDataKey", logs=GROUP),
+    encrypt("Decrypt", DENIED, "ApiRole"),
+    # It acts for one tenant at a time, in a role of its own, and nobody else in that.
+    assume("ApiRole", {"TenantId": "acme"}, ALLOWED, "TenantApiRole"),
+    *(
+        assume("ApiRole", {"TenantId": "acme"}, DENIED, target)
+        for target in ("TenantRole", "TenantApproverRole")
+    ),
+    *(
+        assume(role, {"TenantId": "acme"}, DENIED, "TenantApiRole")
+        for role in (*FUNCTION_ROLES, "SomebodyElse")
+    ),
+    *assume_badly("ApiRole", "TenantApiRole"),
+]
+
+
 def resolve(value: Any) -> Any:
     """The policy as CloudFormation would write it."""
     if isinstance(value, list):
@@ -568,6 +709,8 @@ def resolve(value: Any) -> Any:
         return RESOLVED.get(name, f"arn:aws:iam::{ACCOUNT}:role/{name.removesuffix('.Arn')}")
     if list(value) == ["Ref"]:
         return RESOLVED.get(value["Ref"], value["Ref"])
+    if list(value) == ["Fn::If"]:
+        return resolve(value["Fn::If"][1])
     if list(value) == ["Fn::Sub"]:
         known = re.sub(r"\$\{([\w:.]+)\}", lambda match: RESOLVED[match[1]], value["Fn::Sub"])
         return known.replace("${!", "${")
@@ -676,7 +819,7 @@ def simulation(request: Request, roles: dict[str, Any], tenancy: str) -> dict[st
     }
 
 
-@pytest.mark.parametrize("options", [{}, EVERY_OPTION], ids=["no-option", "every-option"])
+@pytest.mark.parametrize("options", [NO_OPTION, EVERY_OPTION], ids=["no-option", "every-option"])
 @pytest.mark.parametrize("tenancy", QUESTIONS["tenancy"])
 def test_every_request_ends_as_it_should(
     bake: Bake,
@@ -688,7 +831,18 @@ def test_every_request_ends_as_it_should(
     project = bake(tenancy=tenancy, customer_managed_key="yes", **options)
     roles = roles_of(project, environments(project) / "python")
     of_another_tenant = DENIED if tenancy == "silo" else ALLOWED
-    optional = [*OPTIONAL, assume("MeterRole", {"TenantId": "globex"}, of_another_tenant)]
+    optional = [
+        *OPTIONAL,
+        *FRONT_DOOR,
+        assume("MeterRole", {"TenantId": "globex"}, of_another_tenant),
+        assume("ApiRole", {"TenantId": "globex"}, of_another_tenant, "TenantApiRole"),
+    ]
+    if options is NO_OPTION:  # a role that is not there is assumed by nobody
+        optional = [
+            replace(request, expected=DENIED)
+            for request in optional
+            if not request.resource.endswith(":role/TenantApiRole")
+        ]
     requests = [
         *REQUESTS,
         *ENCRYPTION,
@@ -696,7 +850,7 @@ def test_every_request_ends_as_it_should(
         *ASSUMPTIONS,
         assume("WorkflowRole", {"TenantId": "globex"}, of_another_tenant),
         assume("ApproverRole", {"TenantId": "globex"}, of_another_tenant, "TenantApproverRole"),
-        *(optional if options else (replace(request, expected=DENIED) for request in optional)),
+        *optional,
     ]
 
     outcomes = engine([simulation(request, roles, tenancy) for request in requests])
@@ -720,6 +874,12 @@ def loosen(document: dict[str, Any], what: str, key: str) -> None:
             statement.get("Condition", {}).get(what, {}).pop(key, None)
 
 
+def lists(tag: str, *tenants: str) -> Request:
+    """A request of the API for a list, which is not the tenant's own."""
+    where = {"action": "Query", "index": "/index/listed", "role": "TenantApiRole"}
+    return item(tag, *tenants, expected=DENIED, **where)
+
+
 CONTEXT = "kms:EncryptionContext:aws:"
 
 
@@ -740,6 +900,20 @@ CONTEXT = "kms:EncryptionContext:aws:"
             "ForAllValues:StringEquals",
             "dynamodb:LeadingKeys",
             item("acme", "globex", expected=DENIED),
+        ),
+        *(
+            ("TenantApiRole", "policies", what, "dynamodb:LeadingKeys", listing)
+            for what, listing in (
+                ("Null", lists("acme")),
+                ("ForAllValues:StringEquals", lists("acme", "globex")),
+            )
+        ),
+        (
+            "TenantApiRole",
+            "trust",
+            "Principal",
+            "AWS",
+            assume("SomebodyElse", {"TenantId": "acme"}, DENIED, "TenantApiRole"),
         ),
         (
             "TenantRole",

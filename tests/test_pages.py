@@ -18,6 +18,9 @@ from variants import FAR, TEMPLATE
 # What is said on a page, and when: for an answer, for all of several, for one or another, for none.
 SENTENCES = {
     "README.md": [
+        ("`make run UI=1` opens a page instead:", "front_door=http_api"),
+        ("approver.py, api.py the entry points", "front_door=http_api"),
+        ("| [Front door](docs/front-door.md) |", "front_door=http_api"),
         ("lets a cool-down pass,", "wait"),
         ("waits until the system that the items go to is ready,", "wait_for_condition"),
         ("Large inputs are processed in chunks, by executions of their own.", "fan_out=yes"),
@@ -35,6 +38,8 @@ SENTENCES = {
         ('--> announce["announce-result"]', "child_context"),
     ],
     "docs/tenants.md": [
+        ("| API | invoke the alias `live` of the workflow |", "front_door=http_api"),
+        (", see whether an input is there", "front_door=http_api fan_out=yes"),
         ("All tenants share one stack and one function (`pool`).", "tenancy=pool"),
         ("Lambda runs every tenant in execution environments of its own", "tenancy=isolated"),
         ("Every tenant has a stack of its own,", "tenancy=silo"),
@@ -108,6 +113,7 @@ SENTENCES = {
     "docs/sizes-and-cost.md": [
         ("what the table and the bucket store", "fan_out=yes"),
         ("what the table stores", "not fan_out=yes"),
+        ("- the API: a dollar for a million requests", "front_door=http_api"),
         ("- the key, and the requests to KMS", "customer_managed_key=yes"),
         ("- the requests to KMS, for the keys that AWS", "not customer_managed_key=yes"),
         ("But all items of an execution or a chunk are processed in one", "fan_out=yes"),
@@ -133,6 +139,9 @@ SENTENCES = {
         ("not sent: COMPLETED: order-2026-0042", "child_context"),
         ("execution or a chunk that is stopped,", "invoke fan_out=yes"),
         ("One of them processes more than 16 chunks.", "fan_out=yes"),
+        ("the address of the approval on it.", "front_door=http_api"),
+        (", if the API has started it |", "front_door=http_api"),
+        ("`claim`, a token that was verified;", "front_door=http_api"),
         ("the tokens of every approval.", "tenancy=silo"),
         ("the tokens of all tenants.", "not tenancy=silo"),
         ("export ENV=acme make delete", "tenancy=silo"),
@@ -140,6 +149,7 @@ SENTENCES = {
         (", the key. ##", "customer_managed_key=yes"),
     ],
     "docs/deploy.md": [
+        ("| `src/requirements-api.in` | what is shipped with the API", "front_door=http_api"),
         ("The matrix of `deploy` lists the tenants;", "tenancy=silo"),
         ("and likewise for every other tenant, and commit it:", "tenancy=silo"),
         ('parameter_overrides = "TenantId=acme PermissionsBoundary=', "tenancy=silo"),
@@ -162,8 +172,8 @@ SENTENCES = {
         ("# Starts executions: the only principal that may invoke", "not fan_out=yes"),
         ("only the starter and itself may invoke it.", "fan_out=yes"),
         ("only the starter may invoke it.", "not fan_out=yes"),
-        ("APPROVAL#<hash of the token>, USAGE#<start>#<execution> Tenant", "invoke"),
-        ("APPROVAL#<hash of the token> Tenant", "not invoke"),
+        ("APPROVAL#<id>, USAGE#<start>#<execution> Tenant", "invoke"),
+        ("APPROVAL#<id> Tenant", "not invoke"),
         ("environments, table, bucket, logs,", "customer_managed_key=yes fan_out=yes"),
     ],
     "samconfig.toml": [("# A stack for each tenant: to add one, copy", "tenancy=silo")],
@@ -186,6 +196,7 @@ FIGURES = {
         "make show EXECUTION=arn:aws:lambda:{aws_region}:111122223333:function:...",
         "export STACK_NAME={stack} AWS_REGION={aws_region} make test",
     ],
+    "docs/front-door.md": ["JwtIssuer=https://cognito-idp.{aws_region}.amazonaws.com/"],
     "docs/how-it-works.md": ["| does not come within {callback_timeout_minutes} min |"],
     "docs/sizes-and-cost.md": [
         "| one execution | 900 | {map_max_concurrency} | {map_max_concurrency} s |",
@@ -212,6 +223,7 @@ ADDS = {
     "wait_for_condition": (1, 2, 0),
     "invoke": (1, 1, 1),
     "child_context": (3, 2, 0),
+    "front_door=http_api": (1, 1, 0),
 }
 # Free text is looked for in test_render.py, the others in the tests of parameters, costs and ARNs.
 ELSEWHERE = {
@@ -226,7 +238,15 @@ ELSEWHERE = {
 SLIP = re.compile(
     r"^ \S|\S {2,}\w|[a-z]\.[A-Z]|[A-Za-z] [,;]|[^.]\.\.[^.]|,\.|\b([a-z]+)\s\1\b", re.M
 )
-PAGES = sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*.md"))
+SOURCES = {
+    re.sub("{%.*?%}", "", path.relative_to(TEMPLATE).as_posix()): path
+    for path in sorted(TEMPLATE.rglob("*.md*"))
+}
+
+
+def pages(project: Project) -> list[str]:
+    """The pages of a project."""
+    return [name for name in project.files() if name.endswith(".md")]
 
 
 def said(project: Project, page: str) -> str:
@@ -267,14 +287,16 @@ def test_a_sentence_is_there_for_its_answer_only(rendering: Project) -> None:
 
 def test_the_figures_are_those_of_the_answers(rendering: Project) -> None:
     for page, figures in FIGURES.items():
+        if page not in rendering.files():
+            continue  # of the front door
         for figure in figures:
             filled = figure.format_map(values(rendering.answers))
             assert filled in said(rendering, page), f"{page}: no {filled!r}"
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", SOURCES)
 def test_every_answer_that_a_page_depends_on_is_looked_for(page: str) -> None:
-    source = (TEMPLATE / page).read_text(encoding="utf-8")
+    source = SOURCES[page].read_text(encoding="utf-8")
     used = set(re.findall(r"cookiecutter\.(?:__)?(\w+)", source))
     whens = " ".join(when for _, when in SENTENCES.get(page, []))
     figures = re.findall(r"\{(\w+)\}", " ".join(FIGURES.get(page, [])))
@@ -294,9 +316,12 @@ def test_every_arn_is_of_this_stack(rendering: Project, page: str) -> None:
 def test_the_parameters_are_documented(rendering: Project) -> None:
     """Each of them with its default; the one of a silo is in samconfig.toml."""
     deployed = read_template(rendering.read("template.yaml"))["Parameters"]
-    section = rendering.read("docs/operate.md").split("## Parameters")[1].split("\n## ")[0]
+    there = {"docs/operate.md", "docs/front-door.md"} & {*rendering.files()}
+    tables = re.findall(
+        r"^\| parameter \|.*?\n\n", "".join(map(rendering.read, there)), re.M | re.S
+    )
     documented = {}
-    for row in re.findall(r"^\| (`.*)\|$", section, re.M):
+    for row in re.findall(r"^\| (`.*)\|$", "".join(tables), re.M):
         names, cell, *_ = row.split("|")
         parameters = re.findall(r"`(\w+)`", names)
         defaults = [value.strip(" `") for value in cell.split(",")]
@@ -313,7 +338,7 @@ def test_the_output_is_that_of_the_answers(rendering: Project) -> None:
     """And all JSON on the pages is JSON."""
     blocks = {
         page: [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.S)]
-        for page in PAGES
+        for page in pages(rendering)
         if (text := rendering.read(page))
     }
     (output,) = (each for each in blocks["docs/how-it-works.md"] if "mapResults" in each)
@@ -353,7 +378,7 @@ def test_the_picture_shows_the_way_of_an_execution(rendering: Project) -> None:
 def test_the_readme_counts_what_a_run_takes(rendering: Project) -> None:
     checks = int(rendering.answers["parallel_branch_count"])
     added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
-    operations = 12 + checks + sum(each for each, _, _ in added)
+    operations = 13 + checks + sum(each for each, _, _ in added)
     invocations = 2 + sum(each for _, _, each in added)
     readme = said(rendering, "README.md")
     branches = "1 check" if checks == 1 else f"{checks} checks in parallel"
@@ -369,8 +394,9 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
     prices = tomllib.loads(rendering.read("ops/prices.toml"))
     checks = int(rendering.answers["parallel_branch_count"])
     added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
-    fixed = 8 + checks + sum(each for _, each, _ in added)
+    fixed = 9 + checks + sum(each for _, each, _ in added)
     metered = int(is_given("invoke", rendering.answers))  # the meter's request and its record
+    writes = 57 if is_given("front_door=http_api", rendering.answers) else 25
     text = rendering.read("docs/sizes-and-cost.md")
     of_an_operation = prices["million_operations"] / 1000  # of 1,000 executions
     counted = {
@@ -379,8 +405,8 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
             4 + sum(each for _, _, each in added) + metered,
             "million_lambda_requests",
         ),
-        "read units": (3, "million_read_units"),
-        "write units": (16 + metered, "million_write_units"),
+        "read units": (4, "million_read_units"),
+        "write units": (writes + metered, "million_write_units"),
         "messages": (1, "million_messages"),
     }
     lines = dict(re.findall(r"^  (\d+ [a-z ]+?) +([\d.]+)$", text, re.M))
@@ -426,7 +452,7 @@ def test_the_recipes_fit(rendered: Bake, tmp_path: Path, answers: dict[str, str]
 
 def test_pages_are_whole(rendering: Project) -> None:
     """Fences close, rows have the columns of their table, sentences end, links lead somewhere."""
-    for page in PAGES:
+    for page in pages(rendering):
         text = rendering.read(page)
         assert text.count("```") % 2 == 0, page
         prose = re.sub(r"```.*?```", "```", text, flags=re.S)

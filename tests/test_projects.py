@@ -53,6 +53,8 @@ def test_the_project_passes_its_own_checks(
     functions = dict(FUNCTIONS)
     if "invoke" in project.answers["extra_operations"].split(","):
         functions["MeterFunction"] = "chassis.functions.meter"
+    if project.answers["front_door"] == "http_api":
+        functions["ApiFunction"] = "workflow.api"
     services = [*SERVICES, *(["s3"] if project.answers["fan_out"] == "yes" else [])]
     for function, module in functions.items():
         artefact = project.path / ".aws-sam" / "build" / function
@@ -70,3 +72,8 @@ def test_the_project_passes_its_own_checks(
         # Only this very Python can make bytecode; without it the artefact has none.
         assert len(compiled) == (len(sources) if has_python(version) else 0)
         assert sum(path.stat().st_size for path in artefact.rglob("*")) < 15_000_000
+        # What the API needs and what it serves are in no other artefact.
+        of_the_api = [artefact / "aws_lambda_powertools", artefact / "chassis/functions/api.py"]
+        pages = [*artefact.glob("chassis/functions/page.*"), *artefact.glob("chassis/*/*.js")]
+        assert {path.exists() for path in of_the_api} == {function == "ApiFunction"}
+        assert len(pages) == (5 if function == "ApiFunction" else 0)

@@ -222,6 +222,7 @@ FOR_FRONT_DOOR = {
         "src/chassis/functions/page.js",
         "src/chassis/functions/page.py",
         "src/chassis/tenancy/runs.py",
+        "src/requirements-api.in",
         "src/requirements-api.txt",
         "src/workflow/api.py",
         "tests/chassis/functions/test_api.py",
@@ -241,6 +242,10 @@ WORDS = {
     "invoke": re.compile(
         r"(?<![a-z])[Mm]eter\b|(?<!PARA)METER|Meter(Function|Role)|metering\b|(?<!para)meter[-_]"
         r"|[Uu]sage ?[Rr]ecord|USAGE|(put|record)_usage"
+    ),
+    "front_door=http_api": re.compile(
+        r"[Ff]ront.?[Dd]oor|[Jj]wt|JWT|HttpApi|\bAPI's\b|TenantApi|ApiRole|[Pp]owertools|PAGE_URL"
+        r"|page_url|UI=1|requirements-api|put_result|record-result"
     ),
     "child_context": re.compile(
         r"[Aa]nnounce|OPERATOR_TOPIC|operator_topic|(?<!Alarms)TellOperators"
@@ -278,7 +283,10 @@ MEANT_THERE = {
     *(
         (name, answer)
         for name in ("tests/chassis/test_wiring.py", "tests/chassis/ops/history.json")
-        for answer in ("fan_out=yes", "wait", "wait_for_condition", "invoke", "child_context")
+        for answer in (
+            *("fan_out=yes", "front_door=http_api"),
+            *("wait", "wait_for_condition", "invoke", "child_context"),
+        )
     ),
 }
 # What says more of the first answer if the second is given, too.
@@ -287,6 +295,11 @@ MORE = {
     ("docs/operate.md", "fan_out=yes"): "invoke",
     ("src/chassis/durable/fan_out.py", "fan_out=yes"): "invoke",
     ("src/chassis/tenancy/registry.py", "fan_out=yes"): "invoke",
+    ("src/chassis/durable/items.py", "fan_out=yes"): "front_door=http_api",
+    ("tests/chassis/test_template.py", "customer_managed_key=yes"): "front_door=http_api",
+    ("tests/chassis/test_template.py", "fan_out=yes"): "front_door=http_api",
+    ("template.yaml", "fan_out=yes"): "front_door=http_api",
+    ("template.yaml", "front_door=http_api"): "customer_managed_key=yes",
     ("template.yaml", "invoke"): "customer_managed_key=yes",
 }
 

@@ -104,6 +104,7 @@ FAR = [
     },
     {
         "project_slug": "claims",
+        "front_door": "none",
         "architecture": "x86_64",
         "aws_region": "ap-northeast-3",
         "tenancy": "silo",
@@ -129,6 +130,7 @@ FAR = [
     },
     {
         "project_slug": "bulk-mail",
+        "front_door": "none",
         "aws_region": "sa-east-1",
         "tenancy": "isolated",
         "customer_managed_key": "yes",

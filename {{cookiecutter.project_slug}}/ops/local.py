@@ -121,7 +121,7 @@ def tenants() -> Tenants:
 
 @contextmanager
 def aws_server() -> Iterator[str]:
-    """A DynamoDB, an S3, an SNS and an STS on this machine: moto; yields its address.
+    """The other services that functions call, on this machine: moto; yields its address.
 
     It takes one request at a time, which makes its transactions atomic.
     """

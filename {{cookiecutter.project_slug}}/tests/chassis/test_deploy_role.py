@@ -26,6 +26,14 @@ from tests.chassis.test_template import transformed
 Json = dict[str, Any]
 
 OF_TYPE = {
+    # Without s3:GetObject: the API is described in the template.
+    "AWS::ApiGatewayV2::Api": "apigateway: DELETE GET PATCH POST PUT",
+    "AWS::ApiGatewayV2::Stage": "apigateway: DELETE GET PATCH POST TagResource UntagResource",
+    # Not in the schema (API Gateway developer guide, http-api-logging, read 2026-11-25).
+    "AWS::ApiGatewayV2::Stage AccessLogSettings": (
+        "logs: CreateLogDelivery DeleteLogDelivery DescribeLogGroups DescribeResourcePolicies "
+        "GetLogDelivery ListLogDeliveries PutResourcePolicy UpdateLogDelivery"
+    ),
     "AWS::CloudWatch::Alarm": (
         "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource "
         "UntagResource"
@@ -164,7 +172,7 @@ def test_cloudformation_may_make_every_resource_of_the_stack_and_no_other() -> N
 
 def test_cloudformation_may_touch_what_has_the_name_of_the_stack() -> None:
     every = statements("StackRole")
-    for sid in every.keys() - {"Anything", "Key", "UseOfKey", "Code", "Logs", "LostEvents"}:
+    for sid in every.keys() - {"Anything", "Api", "Key", "UseOfKey", "Code", "Logs", "LostEvents"}:
         (resource,) = (each["Fn::Sub"] for each in listed(every[sid]["Resource"]))
         assert resource.endswith((f":{SLUG}-*", f"/{SLUG}-*")), resource
     logs = [each["Fn::Sub"].partition(":log-group:")[2] for each in every["Logs"]["Resource"]]
@@ -174,6 +182,14 @@ def test_cloudformation_may_touch_what_has_the_name_of_the_stack() -> None:
     assert every["LostEvents"]["Action"] == "sqs:DeleteQueue"
     assert every["LostEvents"]["Resource"]["Fn::Sub"].endswith(f":{SLUG}-*LostStatusEvents-*")
     assert "sqs:DeleteQueue" not in every["Queues"]["Action"]
+    #% if cookiecutter.front_door == "http_api"
+    # Nothing below an API but its stages: a route could be put into another API.
+    apis = [each["Fn::Sub"].partition("::/")[2] for each in every["Api"]["Resource"]]
+    assert apis[:4] == ["apis", "apis/??????????", "apis/*/stages", "apis/*/stages/*"]
+    (tags,) = apis[4:]
+    assert tags.startswith("tags/arn%3A")
+    assert tags.endswith("%3A%3A%2Fv2%2Fapis%2F*")
+    #% endif
     #% if cookiecutter.customer_managed_key == "yes"
     via = every["UseOfKey"]["Condition"]["StringEquals"]["kms:ViaService"]
     assert [each["Fn::Sub"].split(".")[0] for each in via] == ["dynamodb", "lambda", "logs"]

@@ -199,6 +199,8 @@ def test_the_description_of_a_version_is_short_enough() -> None:
         most = "x" * int(spec.get("MaxLength", 256))
         values = spec.get("AllowedValues") or [spec.get("MaxValue", most)]
         longest = longest.replace("${" + name + "}", max(map(str, values), key=len))
+    # The id of a role and of an API, which are shorter and longer than their references.
+    longest = longest.replace("${WorkflowRole.RoleId}", 21 * "x").replace("${Page}", 10 * "x")
 
     assert len(longest) <= 256, (
         "shorten VersionDescription, or give its parameters a MaxLength or MaxValue"
@@ -907,6 +909,17 @@ def test_every_call_needs_a_token_and_only_the_page_does_not() -> None:
     }
     (rule,) = transformed()["Rules"]["Audience"]["Assertions"]
     assert rule["Assert"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "JwtAudience"}, ""]}]}
+
+
+def test_one_site_may_call_the_api_from_a_browser_if_it_is_named() -> None:
+    cors = properties("HttpApi")["Body"]["x-amazon-apigateway-cors"]
+    condition, named, otherwise = cors["Fn::If"]
+    assert (condition, otherwise) == ("HasCorsOrigin", {"Ref": "AWS::NoValue"})
+    assert named == {
+        "allowOrigins": [""],  # the parameter, which has no default
+        "allowMethods": ["GET", "POST"],
+        "allowHeaders": ["authorization", "content-type", "idempotency-key"],
+    }
 
 
 def test_the_access_log_has_no_claim_and_no_token() -> None:

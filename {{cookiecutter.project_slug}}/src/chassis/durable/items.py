@@ -26,7 +26,7 @@ from chassis.wire import JsonObject, shorten
 
 #% if cookiecutter.front_door == "http_api"
 PROGRESS_WRITES = 10
-"""How often the progress of an execution or a chunk is written, about."""
+"""How often the progress of an execution{% if cookiecutter.fan_out == "yes" %} or a chunk{% endif %} is written, about."""
 
 #% endif
 Items = list[JsonObject]

@@ -95,7 +95,7 @@ def answer_approval(event: JsonObject, parse_answer: ParseAnswer) -> None:
     if not isinstance(token, str):
         raise ApprovalNotFoundError("there is no such approval")
     identified_by = event.get("identifiedBy", "service")
-    if identified_by not in {"operator", "service"}:  # a claim is the front door's to verify
+    if identified_by not in {"operator", "service"}:  # claims are for an API to verify
         raise InvalidAnswerError("identifiedBy is not one of operator and service")
     approval = read_answer(event["answer"], parse_answer) if "answer" in event else None
     record = table_approvals(tenant_id).find(token)

@@ -263,7 +263,7 @@ class TablePartition(Rows):
     #% endif
     #% if cookiecutter.__invoke
     def put_usage(self, source: str, started_at: str, processed: int, failed: int) -> None:
-        """Record what an execution or a chunk has used; by time, to be queried for a month."""
+        """Record what an execution{% if cookiecutter.fan_out == "yes" %} or a chunk{% endif %} has used; by time, to be queried for a month."""
         counts = {"itemsProcessed": {"N": str(processed)}, "itemsFailed": {"N": str(failed)}}
         self.put(f"USAGE#{started_at}#{source}", counts)
 
