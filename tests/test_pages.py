@@ -18,7 +18,7 @@ from variants import FAR, TEMPLATE
 # What is said on a page, and when: for an answer, for all of several, for one or another, for none.
 SENTENCES = {
     "README.md": [
-        ("`make run UI=1` opens a page instead:", "front_door=http_api"),
+        ("make run UI=1", "front_door=http_api"),
         ("approver.py, api.py the entry points", "front_door=http_api"),
         ("| [Front door](docs/front-door.md) |", "front_door=http_api"),
         ("lets a cool-down pass,", "wait"),
