@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 from conftest import Bake, Project
@@ -135,9 +138,49 @@ def has_other_results(project: Project, python: Any) -> None:
     assert [set(item) for item in output["mapResults"]["results"]] == [{"id", "sku", "amount"}] * 3
 
 
+@contextmanager
+def page(project: Project, python: Any) -> Iterator[Callable[..., Any]]:
+    """What ``make run UI=1`` serves; its calls return JSON."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with subprocess.Popen(
+        [python, "-m", "ops", "run", "--ui", "--no-open"],
+        cwd=project.path,
+        env={**os.environ, "UI_PORT": str(port)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        line = next(line for line in process.stdout if "#token=" in line)
+        address, token = line.strip().split("#token=")
+
+        def call(path: str, body: Any = None) -> Any:
+            data = None if body is None else json.dumps(body).encode()
+            request = Request(address + path, data, {"Authorization": f"Bearer {token}"})
+            with urlopen(request) as response:
+                return json.load(response)
+
+        try:
+            yield call
+        finally:
+            process.terminate()
+
+
+def asked(call: Callable[..., Any]) -> Any:
+    """The approval that waits for an answer, once one does."""
+    end = time.monotonic() + 60
+    while not (found := call("approvals")["approvals"]):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    return found[0]
+
+
 def shows_who_asks(project: Project, python: Any) -> None:
-    """In the output, to the approver, and a wrong one is named."""
+    """In the output, to the approver, also on the page, and a wrong one is named."""
     assert run(project, python)["requestedBy"] == "grace"
+    with page(project, python) as call:
+        call("workflows", json.loads(call("config.json")["example"]))
+        assert asked(call)["evidence"]["requestedBy"] == "grace"
     path = project.path / "events" / "order.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"grace"', "7"), encoding="utf-8")
     command = [python, "-m", "ops", "run", "--answer", "approve"]
@@ -159,7 +202,14 @@ def has_checks(difference: int) -> Callable[[Project, Any], None]:
 
 
 def asks_twice(project: Project, python: Any) -> None:
-    """At the terminal; the output has both decisions, and the cost knows it."""
+    """At the terminal and on the page; the output has both decisions, and the cost knows it."""
+    with page(project, python) as call:
+        call("workflows", json.loads(call("config.json")["example"]))
+        first = asked(call)
+        call(f"approvals/{first['id']}", {"decision": "APPROVED"})
+        second = asked(call)
+        assert [each["approval"] for each in (first, second)] == ["approval", "budget-approval"]
+        assert second["evidence"]["approvedBy"] == first["startedBy"]
     ours, theirs = os.openpty()
     os.write(ours, b"y\ny\n")
     ran = subprocess.run(
