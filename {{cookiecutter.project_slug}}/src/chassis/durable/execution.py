@@ -162,7 +162,7 @@ class Execution(Generic[R]):
             self.definition.item_steps,
             plan["settings"],
             self.request.tenant_id,
-            self.arn,
+            self.request.redrive_of or self.arn,
         )
         #% if cookiecutter.__invoke
         source = {"executionArn": self.arn, "startedAt": plan["started_at"]}

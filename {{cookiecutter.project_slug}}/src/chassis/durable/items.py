@@ -27,8 +27,7 @@ def process_items(
     execution_arn: str,
 ) -> ItemOutcomes:
     """Process every item, some of them at the same time; ``require_tolerable`` judges."""
-    size = settings["items_per_checkpoint"]
-    batches = [items[first : first + size] for first in range(0, len(items), size)]
+    batches = in_batches(items, settings)
     names = [batch_name(batch) for batch in batches]
 
     def process(
@@ -36,10 +35,9 @@ def process_items(
     ) -> list[ItemOutcome]:
         outcomes = [ItemOutcome() for _ in batch]
         for step in steps:
-            label = step.__name__.replace("_", "-")
             outcomes = item_context.step(
                 work.process_batch(step, batch, outcomes, tenant_id, execution_arn),
-                name=names[index] if step is steps[0] else f"{names[index]} {label}",
+                name=step_name(names[index], step, steps),
                 config=policies.RETRY_TRANSIENT,
             )
         return outcomes
@@ -54,6 +52,17 @@ def process_items(
         for pair in _outcomes(batches[entry.index], entry)
     ]
     return sort_out(ended, unfinished=len(items) - len(ended))
+
+
+def in_batches(items: Items, settings: Settings) -> list[Items]:
+    """The items, those together that share a checkpoint."""
+    size = settings["items_per_checkpoint"]
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def step_name(batch: str, step: ItemStep, steps: tuple[ItemStep, ...]) -> str:
+    """What the history calls a step of a batch: the first one has the name of the batch."""
+    return batch if step is steps[0] else f"{batch} {step.__name__.replace('_', '-')}"
 
 
 def batch_name(batch: Items) -> str:

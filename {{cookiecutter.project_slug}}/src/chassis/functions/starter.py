@@ -22,7 +22,7 @@ from chassis.model import Definition, InvalidInputError, Request, TenantRefusedE
 from chassis.settings import load_shape
 #% endif
 from chassis.tenancy.credentials import CONFIG
-from chassis.tenancy.guard import execution_name, require_served
+from chassis.tenancy.guard import execution_name, execution_name_of, require_served
 from chassis.tenancy.profile import LimitReachedError, read_tiers, require_allowed
 #% if cookiecutter.fan_out == "yes"
 from chassis.tenancy.stores import bucket_objects, table_partition
@@ -75,7 +75,8 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> t
     Raises:
         LimitReachedError: the tenant may not start another execution just now.
         TenantRefusedError: the tenant is unknown or suspended, or the request has been used up.
-        InvalidInputError: more items than the tenant may have processed, or no such input.
+        InvalidInputError: more items than the tenant may have processed, or no such input, or a
+            redrive of an execution that the tenant has not had.
     """
     require_served(request.tenant_id, os.environ["TENANT_ID"])
     registry = table_partition(request.tenant_id)
@@ -93,6 +94,9 @@ def start(definition: Definition[Any], request: Request, event: JsonObject) -> t
     if request.input_ref:
         bucket_objects(request.tenant_id).require_input(request.input_ref)
     #% endif
+    first = request.redrive_of
+    if first and registry.arn_of(execution_name_of(first) or "") != first:
+        raise InvalidInputError("redriveOf.executionArn names no execution that the tenant has had")
     workflow = os.environ["WORKFLOW_ALIAS_ARN"]
     name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")
     registry.admit(name, profile, limits, int(time.time()))
