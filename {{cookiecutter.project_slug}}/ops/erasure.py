@@ -30,9 +30,17 @@ Source: DynamoDB API reference, PointInTimeRecoverySpecification, read 2026-11-2
 DEAD_LETTER_DAYS = 14
 """How long a dead letter is kept: ``MessageRetentionPeriod`` of its queue."""
 
+
+#% if cookiecutter.fan_out == "yes"
+AT_ONCE = 1000
+"""Objects that S3 deletes at once (S3 API reference, DeleteObjects, read 2026-11-25)."""
+
+
+#% endif
 #% if cookiecutter.__invoke
 USAGE = "USAGE#"
 """How the sort keys of usage records begin: they are billed by, and stay unless it is said."""
+
 
 #% endif
 
@@ -65,12 +73,16 @@ def remove(registry: Registry, options: argparse.Namespace) -> int:
     removed["objects"] = delete_objects(tenant_id)
     #% endif
     removed["rows"] = delete_rows(registry, options)
-    receipt = {"tenant": tenant_id, "removed": removed, "stays": what_stays(registry, tenant_id)}
+    stays = what_stays()
+    #% if cookiecutter.__invoke
+    if records := len(registry.sort_keys(tenant_id)):
+        stays[f"{records:,} usage records"] = f"until: tenant remove {tenant_id} --usage"
+    #% endif
     if options.json:
-        print(json.dumps(receipt))
+        print(json.dumps({"tenant": tenant_id, "removed": removed, "stays": stays}))
     else:
         print(f"removed of {tenant_id}: {counted(removed)}")
-        print("\n".join(f"stays: {what}, {until}" for what, until in receipt["stays"].items()))
+        print("\n".join(f"stays: {what}, {until}" for what, until in stays.items()))
     return 0
 
 
@@ -115,14 +127,15 @@ def objects_of(tenant_id: str) -> list[str]:
 
 
 def delete_objects(tenant_id: str) -> int:
-    """Delete the tenant's objects, 1,000 at a time, as many as S3 takes; return how many.
+    """Delete the tenant's objects; return how many.
 
     Raises:
         StackError: one could not be deleted.
     """
-    client, bucket, keys = stack.client("s3"), stack.output("ObjectBucketName"), objects_of(tenant_id)
-    for first in range(0, len(keys), 1000):
-        some = [{"Key": key} for key in keys[first : first + 1000]]
+    client, bucket = stack.client("s3"), stack.output("ObjectBucketName")
+    keys = objects_of(tenant_id)
+    for first in range(0, len(keys), AT_ONCE):
+        some = [{"Key": key} for key in keys[first : first + AT_ONCE]]
         done = client.delete_objects(Bucket=bucket, Delete={"Objects": some, "Quiet": True})
         for error in done.get("Errors", []):
             raise stack.StackError(f"{error['Key']} could not be deleted: {error['Code']}")
@@ -147,7 +160,7 @@ def delete_rows(registry: Registry, options: argparse.Namespace) -> int:
     return len(rows)
 
 
-def what_stays(registry: Registry, tenant_id: str) -> dict[str, str]:
+def what_stays() -> dict[str, str]:
     """What cannot be taken away, or is not, and until when."""
     left = {
         "logs": f"for {stack.parameter('LogRetentionDays')} days from when a line was written",
@@ -156,10 +169,6 @@ def what_stays(registry: Registry, tenant_id: str) -> dict[str, str]:
         "messages that were sent": "as long as those who have them keep them",
         "CloudTrail's records of calls": "as long as your trails keep them",
     }
-    #% if cookiecutter.__invoke
-    if records := len(registry.sort_keys(tenant_id)):
-        left[f"{records:,} usage records"] = f"until: tenant remove {tenant_id} --usage"
-    #% endif
     if stack.is_local():
         left["executions"] = "until the local AWS is down"
     return left

@@ -190,24 +190,29 @@ def listed(function: str, statuses: Iterable[str] = ()) -> Iterator[JsonObject]:
 
 
 def of_tenant(tenant_id: str, statuses: Iterable[str] = ()) -> Iterator[JsonObject]:
+    #% if cookiecutter.fan_out == "yes"
     """The executions of a tenant; these, or all that are not being deleted.
 
-    #% if cookiecutter.fan_out == "yes"
-    Each is followed by those of its chunks, which the service names, so its history has to tell
-    which they are. Whoever stops or pauses each as it comes misses no chunk that it starts.
-    #% endif
+    Each is followed by those of its chunks, which the service names: its history tells them.
     """
+    #% else
+    """The executions of a tenant; these, or all that are not being deleted."""
+    #% endif
     wanted = set(statuses)
     for execution in listed(workflow(), wanted):
         is_theirs = tenant_of_name(execution["DurableExecutionName"]) == tenant_id
         if is_theirs and execution["Status"] != "DELETING":
-            yield execution
             #% if cookiecutter.fan_out == "yes"
+            yield execution
             chunks = chunks_of(execution["DurableExecutionArn"])
             yield from (chunk for chunk in chunks if not wanted or chunk["Status"] in wanted)
-            #% endif
 
 
+            #% else
+            yield execution
+
+
+#% endif
 #% if cookiecutter.fan_out == "yes"
 def chunks_of(execution_arn: str) -> Iterator[JsonObject]:
     """The executions of the chunks of one, as far as the service still knows them."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from chassis.durable.items import batch_name, in_batches, step_name
-from chassis.model import Definition, InvalidInputError, ItemOutcome
+from chassis.model import Definition, InvalidInputError, ItemOutcome, ItemStep
 from ops import executions, replay, stack
 
 
@@ -40,12 +41,18 @@ def redrive(options: argparse.Namespace, definition: Definition[Any]) -> int:
     except InvalidInputError as error:
         message = f"its input was refused, so repair it, and start that: {error}"
         raise stack.StackError(message) from error
-    plan, done = results_of(history, definition)
+    results = {
+        each.name: each.step_details.result
+        for each in history.operations.values()
+        if each.status.value == "SUCCEEDED" and each.step_details and each.step_details.result
+    }
+    plan = json.loads(results.get("prepare-work", "{}"))
     #% if cookiecutter.fan_out == "yes"
     if request.input_ref or plan.get("stored"):
         message = "its input was cut into chunks: start it again with another requestKey"
         raise stack.StackError(message)
     #% endif
+    done = done_in(plan, results, definition.item_steps)
     numbered = list(request.numbered())
     made = [definition.work_item(*each)["id"] for each in numbered]
     chosen = [
@@ -66,18 +73,18 @@ def redrive(options: argparse.Namespace, definition: Definition[Any]) -> int:
     return started
 
 
-def results_of(history: replay.History, definition: Definition[Any]) -> tuple[Any, set[str]]:
-    """What the first step has planned, and the ids of the items that have a result."""
-    results = {
-        each.name: each.step_details.result
-        for each in history.operations.values()
-        if each.status.value == "SUCCEEDED" and each.step_details and each.step_details.result
-    }
-    plan, steps = json.loads(results.get("prepare-work", "{}")), definition.item_steps
+def done_in(plan: Any, results: Mapping[str | None, str], steps: tuple[ItemStep, ...]) -> set[str]:
+    """The ids of the items that have a result.
+
+    Args:
+        plan: of the execution; nothing, if its first step has failed.
+        results: of its steps, JSON, by their names.
+        steps: of an item.
+    """
     done = set[str]()
     for batch in in_batches(plan["items"], plan["settings"]) if plan else []:
         # A step that has failed for good has no outcomes, and neither has one that was not begun.
         text = results.get(step_name(batch_name(batch), steps[-1], steps), "[]")
         outcomes: list[ItemOutcome] = json.loads(text)
         done |= {item["id"] for item, one in zip(batch, outcomes, strict=False) if "result" in one}
-    return plan, done
+    return done
