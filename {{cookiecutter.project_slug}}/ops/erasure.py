@@ -94,7 +94,7 @@ def counted(counts: dict[str, int]) -> str:
 def delete_executions(tenant_id: str) -> int:
     """Stop what runs, and delete what is over, until nothing is left; return how many.
 
-    What runs is stopped first, all of it, because the history of an execution names its chunks.
+    What runs is stopped first, all of it: a history that is gone does not tell what it has invoked.
 
     Raises:
         StackError: something is still there after ``STOP_SECONDS``.

@@ -27,8 +27,7 @@ def redrive(options: argparse.Namespace, definition: Definition[Any]) -> int:
     asked for. It asks for approval like any other.
 
     Raises:
-        StackError: the execution is not over, or there is nothing to start again, or its input was
-            refused or cut into chunks.
+        StackError: the execution is not over, or it has nothing that can be started again.
     """
     arn = options.execution
     status = executions.describe(arn)["Status"]

@@ -48,7 +48,7 @@ class Service:
     Attributes:
         status: of each execution, by its ARN.
         reason: of each pause.
-        chunks: executions that another one has invoked.
+        invoked: executions that another one has invoked, by its ARN.
         calls: what has been changed: the operation, and the execution.
         errors: codes that the next changes fail with.
         is_slow: whether nothing that has been asked for happens.
@@ -57,18 +57,18 @@ class Service:
     def __init__(self) -> None:
         self.status: dict[str, str] = {}
         self.reason: dict[str, str] = {}
-        self.chunks: dict[str, list[str]] = {}
+        self.invoked: dict[str, list[str]] = {}
         self.calls: list[tuple[str, str]] = []
         self.errors: list[str] = []
         self.is_slow = False
 
-    def has(self, tenant_id: str, key: str, status: str, *, chunk_of: str = "") -> str:
-        """It has this execution; a chunk's is named by the service."""
-        name = f"named-{key}" if chunk_of else execution_name(tenant_id, "wf", key)
+    def has(self, tenant_id: str, key: str, status: str, *, invoked_by: str = "") -> str:
+        """It has this execution; one that another has invoked is named by the service."""
+        name = f"named-{key}" if invoked_by else execution_name(tenant_id, "wf", key)
         arn = f"{FUNCTION}:1/durable-execution/{name}/{key}"
         self.status[arn] = status
-        if chunk_of:
-            self.chunks.setdefault(chunk_of, []).append(arn)
+        if invoked_by:
+            self.invoked.setdefault(invoked_by, []).append(arn)
         return arn
 
     def call(self, operation: str, request: JsonObject) -> Any:
@@ -89,12 +89,12 @@ class Service:
     def list_durable_executions_by_function(self, request: JsonObject, _: str) -> JsonObject:
         """List those that nobody has invoked; whoever looks again sees what was asked for."""
         assert request["FunctionName"] == "workflow"
-        invoked = [arn for arns in self.chunks.values() for arn in arns]
+        inner = [arn for arns in self.invoked.values() for arn in arns]
         wanted = request.get("Statuses", set(self.status.values()))
         listed = [
             self._summary(arn)
             for arn, status in self.status.items()
-            if status in wanted and arn not in invoked
+            if status in wanted and arn not in inner
         ]
         if not self.is_slow:
             self.status = {
@@ -123,13 +123,13 @@ class Service:
         return self._summary(arn) | ({"PauseDetails": details} if is_paused else {})
 
     def get_durable_execution_history(self, _: JsonObject, arn: str) -> JsonObject:
-        """What it has invoked: the meter, which is no durable function, and chunks."""
+        """What it has invoked: a function that is not durable, and executions."""
         is_there = self.status.get(arn, "DELETING") != "DELETING"
         self._require(arn, is_there, "ResourceNotFoundException")
-        details: list[JsonObject] = [{"FunctionName": "meter"}]
+        details: list[JsonObject] = [{"FunctionName": "other"}]
         details += [
-            {"FunctionName": "workflow", "DurableExecutionArn": chunk}
-            for chunk in self.chunks.get(arn, [])
+            {"FunctionName": "workflow", "DurableExecutionArn": each}
+            for each in self.invoked.get(arn, [])
         ]
         events = [
             {"EventType": "ChainedInvokeStarted", "ChainedInvokeStartedDetails": each}

@@ -32,8 +32,8 @@ def test_a_tenant_is_braked_and_released(
     others = [service.has("acme", "3", "FAILED"), service.has("globex", "4", "RUNNING")]
     paused = [runs]
     #% if cookiecutter.fan_out == "yes"
-    paused.append(service.has("acme", "5", "RUNNING", chunk_of=runs))
-    others.append(service.has("acme", "6", "SUCCEEDED", chunk_of=runs))
+    paused.append(service.has("acme", "5", "RUNNING", invoked_by=runs))
+    others.append(service.has("acme", "6", "SUCCEEDED", invoked_by=runs))
     #% endif
     before = [service.status[arn] for arn in others]
 

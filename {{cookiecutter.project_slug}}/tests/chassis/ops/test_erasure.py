@@ -68,8 +68,8 @@ def test_all_that_is_kept_of_a_tenant_goes(
     arns = [service.has("acme", key, status) for key, status in (("1", "RUNNING"), ("2", "FAILED"))]
     running = arns[:1]
     #% if cookiecutter.fan_out == "yes"
-    arns.append(service.has("acme", "3", "SUCCEEDED", chunk_of=arns[1]))
-    arns.append(service.has("acme", "4", "PAUSED", chunk_of=arns[0]))
+    arns.append(service.has("acme", "3", "SUCCEEDED", invoked_by=arns[1]))
+    arns.append(service.has("acme", "4", "PAUSED", invoked_by=arns[0]))
     running.append(arns[3])
     #% endif
     other = service.has("globex", "5", "RUNNING")
