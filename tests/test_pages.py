@@ -66,6 +66,8 @@ SENTENCES = {
         ("- the invocation, which Lambda isolates by tenant.", "tenancy=isolated"),
         ("- the stack.", "tenancy=silo"),
         ("A chunk is processed only while the execution that cut", "fan_out=yes"),
+        ("histories, its objects, and its rows.", "fan_out=yes"),
+        ("so they stay until you run it with `--usage`.", "invoke"),
     ],
     "docs/local-aws.md": [
         ("export ENV=acme make local-up", "tenancy=silo"),
@@ -130,7 +132,8 @@ SENTENCES = {
         ("export ENV=acme make deploy", "tenancy=silo"),
         ("Each tenant has a stack of its own, named in a section", "tenancy=silo"),
         ("`sam build` and `sam deploy` do the same.", "not tenancy=silo"),
-        (", and `kms:Decrypt` on [the key](#the-key).", "customer_managed_key=yes"),
+        (", and the id of [the key](#the-key). Its statements", "customer_managed_key=yes"),
+        ("- **An input that was cut into chunks** is not redriven.", "fan_out=yes"),
         ("- [The key](#the-key)", "customer_managed_key=yes"),
         ("One KMS key, `DataKey`, encrypts everything at rest:", "customer_managed_key=yes"),
         ("table, the bucket, the logs,", "customer_managed_key=yes fan_out=yes"),
