@@ -380,7 +380,7 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
             "million_lambda_requests",
         ),
         "read units": (3, "million_read_units"),
-        "write units": (16 + metered, "million_write_units"),
+        "write units": (18 + metered, "million_write_units"),
         "messages": (1, "million_messages"),
     }
     lines = dict(re.findall(r"^  (\d+ [a-z ]+?) +([\d.]+)$", text, re.M))

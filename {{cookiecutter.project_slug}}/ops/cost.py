@@ -81,8 +81,8 @@ REQUESTS: dict[str, dict[str, int]] = {
         "write_units": 2 * (2 * 2 + 2) + 2,
     },
     "invocation": {"lambda_requests": 1},
-    # The approver; asked, and answered.
-    "approval": {"lambda_requests": 1, "read_units": 1, "write_units": 2, "messages": 1},
+    # The approver; asked, and answered: the row, and its entry in the index of what is looked at.
+    "approval": {"lambda_requests": 1, "read_units": 1, "write_units": 4, "messages": 1},
     #% if cookiecutter.__invoke
     "record": {"lambda_requests": 1, "write_units": 1},  # of the meter
     #% endif

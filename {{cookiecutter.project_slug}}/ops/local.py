@@ -144,10 +144,10 @@ class LocalPartition(TablePartition):
 
     #% endif
     def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, expires_at: int
+        self, token: str, callback_id: str, execution_arn: str, now: int, timeout: int
     ) -> None:
         """Keep the callback id."""
-        del execution_arn, expires_at
+        del execution_arn, now, timeout
         self._callbacks[token] = callback_id
 
 

@@ -724,7 +724,7 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
     admit(acme, "acme_ended")
     acme.release("acme_ended", "SUCCEEDED", now=7)
     admit(acme, "acme_running")
-    acme.put_approval("token", "callback", "arn", expires_at=9)
+    acme.put_approval("token", "callback", "arn", now=0, timeout=9)
 
     expires = {
         row["sk"]["S"].partition("#")[0] + row.get("state", {}).get("S", ""): row.get(attribute)
@@ -752,17 +752,20 @@ def test_the_index_is_the_one_that_the_reconciler_asks(
 
     client = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))
     monkeypatch.setattr(reconciler, "_client", lambda _: client)
-    admit(add("acme"), "acme_1")
+    acme = add("acme")
+    admit(acme, "acme_1")
+    acme.put_approval("token", "callback", "arn", now=0, timeout=9)
     list(reconciler.due())
 
-    (request,) = asked
-    assert request["IndexName"] == index["IndexName"]
-    condition = request["KeyConditionExpression"].replace(
-        "#state", request["ExpressionAttributeNames"]["#state"]
-    )
-    assert re.findall(r"(?<!:)\b(?!AND\b)\w+", condition) == keys
+    for request in asked:
+        assert request["IndexName"] == index["IndexName"]
+        condition = request["KeyConditionExpression"].replace(
+            "#state", request["ExpressionAttributeNames"]["#state"]
+        )
+        assert re.findall(r"(?<!:)\b(?!AND\b)\w+", condition) == keys
     rows = table.scan(TableName=TABLE)["Items"]
-    assert [row["sk"]["S"] for row in rows if set(keys) <= row.keys()] == ["RUN#acme_1"]
+    states = [row["state"] for row in rows if set(keys) <= row.keys()]
+    assert states == [each["ExpressionAttributeValues"][":state"] for each in asked]
     assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
 
 

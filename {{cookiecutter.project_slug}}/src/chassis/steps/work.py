@@ -104,9 +104,8 @@ def request_approval(
     """
     token = secrets.token_hex(32)  # of characters that mean nothing on a command line
     tenant_id = message["tenantId"]
-    expires_at = int(_now().timestamp()) + timeout
     stores.partition(tenant_id).put_approval(
-        token, callback_id, message["executionArn"], expires_at
+        token, callback_id, message["executionArn"], int(_now().timestamp()), timeout
     )
     told = {"token": token, "answerWith": f"make approve TENANT={tenant_id} TOKEN={token}"}
     subject = f"Approval wanted: {message['workflowId']}"

@@ -16,6 +16,7 @@ from chassis.tenancy.guard import execution_name_of
 from chassis.tenancy.profile import LimitReachedError, Limits, Profile
 
 PROFILE = "PROFILE"
+APPROVAL = "APPROVAL#"
 SAME_EXECUTION = "(attribute_not_exists(executionArn) OR executionArn = :arn)"
 TRANSACTION_ATTEMPTS = 8
 LOOK_AFTER_SECONDS = 15 * 60
@@ -48,7 +49,7 @@ def row_key(tenant_id: str, sort_key: str) -> dict[str, Any]:
 
 def token_key(token: str) -> str:
     """The sort key of an approval: a hash, so that reading the table is not enough to answer."""
-    return "APPROVAL#" + hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+    return APPROVAL + hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 class TablePartition:
@@ -294,9 +295,14 @@ class TablePartition:
         return None, None
 
     def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, expires_at: int
+        self, token: str, callback_id: str, execution_arn: str, now: int, timeout: int
     ) -> None:
-        """Store a pending approval; DynamoDB deletes it some time after it has expired."""
+        """Store a pending approval; DynamoDB deletes it some time after it has expired.
+
+        The reconciler looks at it when a quarter of its time is left, and two sweeps at least.
+        """
+        expires_at = now + timeout
+        look_at = expires_at - max(timeout // 4, 2 * LOOK_AFTER_SECONDS)
         self._client.put_item(
             TableName=self._table,
             Item={
@@ -305,8 +311,25 @@ class TablePartition:
                 "callbackId": {"S": callback_id},
                 "executionArn": {"S": execution_arn},
                 "expiresAt": {"N": str(expires_at)},
+                "lookAt": {"N": str(look_at)},
             },
         )
+
+    def note_warned(self, sort_key: str, now: int) -> str | None:
+        """Look at an approval no more; the ARN of its execution, or None if it is not pending."""
+        try:
+            row = self._client.update_item(
+                TableName=self._table,
+                Key=self._key(sort_key),
+                UpdateExpression="REMOVE lookAt",
+                ConditionExpression="#state = :pending",
+                ExpressionAttributeNames={"#state": "state"},
+                ExpressionAttributeValues={":pending": {"S": "PENDING"}},
+                ReturnValues="ALL_OLD",
+            )["Attributes"]
+        except self._client.exceptions.ConditionalCheckFailedException:
+            return None
+        return str(row["executionArn"]["S"]) if int(row["expiresAt"]["N"]) > now else None
 
     #% if cookiecutter.fan_out == "yes"
     def require_running(self, execution_arn: str) -> None:
@@ -358,7 +381,7 @@ class TablePartition:
         self._client.update_item(
             TableName=self._table,
             Key=self._key(token_key(token)),
-            UpdateExpression="SET #state = :answered REMOVE callbackId",
+            UpdateExpression="SET #state = :answered REMOVE callbackId, lookAt",
             ConditionExpression="attribute_exists(pk)",
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues={":answered": {"S": "ANSWERED"}},

@@ -31,7 +31,7 @@ HANDLER = approver(sample.parse_answer)
 def _pending(add: Add) -> None:
     """An approval of acme."""
     add("globex")
-    add("acme").put_approval("the-token", "the-callback", "arn", expires_at=2**40)
+    add("acme").put_approval("the-token", "the-callback", "arn", now=0, timeout=2**40)
 
 
 def answer(tenant_id: str, decision: str | None, token: str = "the-token") -> JsonObject:  # noqa: S107

@@ -177,7 +177,7 @@ def test_of_two_answers_that_meet_the_second_hears_that_there_was_one(
     add: Add, lambda_: Lambda, code: str
 ) -> None:
     """The service takes the first; the approval is not closed yet when the second is refused."""
-    add("acme").put_approval("the-token", "the-callback", "arn", expires_at=2**40)
+    add("acme").put_approval("the-token", "the-callback", "arn", now=0, timeout=2**40)
     second: list[JsonObject] = []
 
     def answer(decision: str) -> JsonObject:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from chassis.functions import reconciler
 from chassis.functions.reconciler import handler
 from chassis.tenancy.guard import execution_name
-from chassis.tenancy.registry import row_key
+from chassis.tenancy.registry import row_key, token_key
 from chassis.wire import JsonObject
 from tests.chassis.aws import TABLE, Add, admit, running, stop_clock
 from tests.chassis.functions.conftest import Lambda, arn_of
@@ -169,3 +170,54 @@ def test_times_are_in_seconds(
     run = table.get_item(TableName=TABLE, Key=row_key("acme", f"RUN#{NAME}"))["Item"]
     stored = {name: int(run[name]["N"]) for name in ("lookAt", "expiresAt") if name in run}
     assert stored == times
+
+
+def approval_row(table: Any) -> Any:
+    return table.get_item(TableName=TABLE, Key=row_key("acme", token_key("token")))["Item"]
+
+
+def test_an_approval_that_is_about_to_expire_is_told_of_once(
+    table: Any,
+    add: Add,
+    lambda_: Lambda,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "workflow")
+    add("acme").put_approval("token", "the-callback", arn_of(NAME), now=0, timeout=3_600)
+    told = []
+    for now in (1_800, 1_801, 1_802):
+        stop_clock(monkeypatch, reconciler, now)
+        handler({}, Context())
+        told.append([record.message for record in caplog.records])
+
+    assert told == [[], ["approval expires soon"], ["approval expires soon"]]
+    (record,) = caplog.records
+    assert (record.levelname, vars(record)["tenantId"]) == ("WARNING", "acme")
+    assert vars(record)["executionArn"] == arn_of(NAME)
+    assert "the-callback" not in str(vars(record))
+    assert add("acme").find_approval("token", now=1_802) == "the-callback"  # as before
+    assert lambda_.calls == []
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "expired"])
+def test_an_approval_that_nobody_can_answer_any_more_is_not_told_of(
+    table: Any,
+    add: Add,
+    lambda_: Lambda,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answered: bool,
+) -> None:
+    acme = add("acme")
+    acme.put_approval("token", "callback", arn_of(NAME), now=0, timeout=3_600)
+    stop_clock(monkeypatch, reconciler, 3_599 if answered else 3_600)
+    due = list(reconciler.due())
+    if answered:  # while the sweep is on its way
+        acme.close_approval("token")
+    monkeypatch.setattr(reconciler, "due", lambda: iter(due))
+
+    assert handler({}, Context()) == {"looked": 1, "released": 0}
+    assert caplog.records == []
+    assert "lookAt" not in approval_row(table)
+    assert lambda_.calls == []

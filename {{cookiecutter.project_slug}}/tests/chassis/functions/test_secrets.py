@@ -42,7 +42,7 @@ def test_an_answer_that_cannot_be_sent_tells_no_secret(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
 ) -> None:
-    add("acme").put_approval(SENT["token"], CALLBACK_ID, "arn", expires_at=2**40)
+    add("acme").put_approval(SENT["token"], CALLBACK_ID, "arn", now=0, timeout=2**40)
 
     def refuse(**_: Any) -> None:
         raise error

@@ -214,7 +214,7 @@ def test_an_unknown_tenant_is_refused(table: Any) -> None:
 
 def test_an_approval_is_found_under_its_own_tenant_only(table: Any, add: Add) -> None:
     acme, globex = add("acme"), add("globex")
-    acme.put_approval("the-token", "callback", "arn", expires_at=100)
+    acme.put_approval("the-token", "callback", "arn", now=0, timeout=100)
 
     assert acme.find_approval("the-token", now=99) == "callback"
     for partition, token, now in (
@@ -229,7 +229,7 @@ def test_an_approval_is_found_under_its_own_tenant_only(table: Any, add: Add) ->
 
 def test_an_approval_is_consumed_once(table: Any, add: Add) -> None:
     acme = add("acme")
-    acme.put_approval("token", "the-callback", "arn", expires_at=100)
+    acme.put_approval("token", "the-callback", "arn", now=0, timeout=100)
     acme.close_approval("token")
 
     with pytest.raises(ApprovalNotFoundError, match="has been answered already"):
@@ -287,8 +287,9 @@ def test_every_key_that_is_asked_for_is_the_tenants_own(table: Any, add: Add) ->
     #% endif
     acme.release("acme_1", "SUCCEEDED", 0)
     acme.give_up("acme_1", 0, 0)
-    acme.put_approval("token", "callback", "arn", expires_at=100)
+    acme.put_approval("token", "callback", "arn", now=0, timeout=100)
     acme.find_approval("token", now=1)
+    acme.note_warned(token_key("token"), now=1)
     acme.close_approval("token")
     #% if cookiecutter.__invoke
     acme.put_usage(ARN, "now", 1, 0)
@@ -310,5 +311,9 @@ def test_times_are_in_seconds(table: Any, add: Add) -> None:
     assert times("RUN#acme_1") == {"lookAt": 1_000_000_900}
     acme.release("acme_1", "SUCCEEDED", now=1_000_000_000)
     assert times("RUN#acme_1") == {"expiresAt": 1_008_640_000}
-    acme.put_approval("token", "callback", "arn", expires_at=1_000_000_000)
-    assert times(token_key("token")) == {"expiresAt": 1_000_000_000}
+    for minutes, look_at in ((45, 15), (60, 30), (120, 90), (180, 135), (24 * 60, 18 * 60)):
+        acme.put_approval("token", "callback", "arn", now=1_000_000_000, timeout=minutes * 60)
+        expected = {"expiresAt": 1_000_000_000 + minutes * 60, "lookAt": 1_000_000_000 + look_at * 60}
+        assert times(token_key("token")) == expected
+    acme.close_approval("token")
+    assert times(token_key("token")).keys() == {"expiresAt"}
