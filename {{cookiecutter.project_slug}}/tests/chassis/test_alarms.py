@@ -30,15 +30,13 @@ class Metric(NamedTuple):
 FUNCTION, QUEUE = "FunctionName", "QueueName"
 COUNT, SIZE = {"Sum"}, {"Average", "Maximum"}
 METRICS = {
-    # Lambda developer guide, "Types of metrics for Lambda functions": invocation metrics, to be viewed
-    # with Sum; "Using CloudWatch metrics with Lambda": FunctionName for all versions and aliases; read
-    # 2026-11-25.
+    # Lambda developer guide, "Types of metrics for Lambda functions": view them with Sum; "Working
+    # with Lambda function metrics": FunctionName is for all versions and aliases; read 2026-11-25.
     ("AWS/Lambda", "Errors"): Metric(FUNCTION, COUNT),
     ("AWS/Lambda", "Throttles"): Metric(FUNCTION, COUNT),
-    # Lambda developer guide, "Monitoring durable functions", read 2026-11-25: the metrics, their units
-    # and largest values, and which are of the account. It names no dimension. FunctionName is that of
-    # alarms in aws-samples/sample-lambda-durable-functions (PaymentProcessing/template.yaml); users have
-    # measured Started, Operations and StorageWrittenBytes with it, and the running ones without any.
+    # Lambda developer guide, "Monitoring durable functions": the metrics, their largest values, and
+    # which are of the account. It names no dimension: that is from the alarms of an example of AWS,
+    # aws-samples/sample-lambda-durable-functions, PaymentProcessing/template.yaml; read 2026-11-25.
     ("AWS/Lambda", "DurableExecutionStarted"): Metric(FUNCTION, COUNT),
     ("AWS/Lambda", "DurableExecutionSucceeded"): Metric(FUNCTION, COUNT),
     ("AWS/Lambda", "DurableExecutionFailed"): Metric(FUNCTION, COUNT),
@@ -61,7 +59,7 @@ SECTION = re.compile(r"^### (`\w+Alarm`.*)\n((?:(?!^##).*\n)*)", re.M)
 
 
 def known(namespace: Any, name: str) -> Metric:
-    """What is documented of a metric, or what a filter of the template makes of lines of the log."""
+    """What is documented of a metric, or what a filter of the template makes of the log."""
     counted = [
         (each["MetricNamespace"], each["MetricName"])
         for metric_filter in of_type("AWS::Logs::MetricFilter").values()
@@ -136,14 +134,17 @@ def test_every_alarm_has_a_section_and_every_section_an_alarm() -> None:
     """It says what the alarm means, what to look at, and what to do."""
     page = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    of_tenants = re.findall(r"addprefix (tenant-),([\w ]+)", makefile)
+    verbs = {*re.findall(r"^([\w-]+):", makefile, re.M)}
+    verbs |= {prefix + verb for prefix, names in of_tenants for verb in names.split()}
     explained: list[str] = []
     for heading, text in SECTION.findall(page):
         explained += re.findall(r"`(\w+)`", heading)
-        assert re.findall(r"^- \*\*([\w ]+)\*\*:", text, re.M) == ["Means", "Look at", "Do"], heading
-        look = text.split("**Look at**")[1].split("**Do**")[0]
-        verbs = re.findall(r"`make ([\w-]+)", look)
-        assert all(re.search(rf"^{verb}:", makefile, re.M) for verb in verbs)
-        assert verbs or "dashboard" in look, heading
+        parts = re.findall(r"^- \*\*([\w ]+)\*\*:", text, re.M)
+        assert parts == ["Means", "Look at", "Do"], heading
+        named = re.findall(r"`make ([\w-]+)", text.split("**Look at**")[1].split("**Do**")[0])
+        assert named, f"{heading}: look with which verb?"
+        assert {*named} <= verbs, heading
 
     missing, idle = ALARMS.keys() - {*explained}, {*explained} - ALARMS.keys()
     assert not missing, f"docs/operate.md has no section for {', '.join(sorted(missing))}"
@@ -167,7 +168,7 @@ def logged() -> set[str]:
 def test_the_lines_that_are_counted_are_written_and_of_no_tenant() -> None:
     filters = of_type("AWS::Logs::MetricFilter")
     for name, metric_filter in filters.items():
-        (line,) = re.fullmatch(r'\{ \$\.message = "(.*)" \}', metric_filter["FilterPattern"]).groups()  # type: ignore[union-attr]
+        (line,) = re.findall(r'^{ \$\.message = "(.*)" }$', metric_filter["FilterPattern"])
         (made,) = metric_filter["MetricTransformations"]
         assert line in logged(), line
         assert metric_filter["LogGroupName"] == {"Ref": "LogGroup"}
@@ -223,3 +224,12 @@ def test_the_dashboard_shows_every_function_and_lines_that_are_written() -> None
     assert properties("LogGroup")["LogGroupName"] == {"Fn::Sub": "/aws/lambda/${AWS::StackName}"}
     assert lines
     assert {*lines} <= logged()
+
+
+def test_the_page_of_costs_knows_how_many_there_are() -> None:
+    page = (ROOT / "docs" / "sizes-and-cost.md").read_text(encoding="utf-8")
+
+    assert re.findall(r"^- (\d+) alarms", page, re.M) == [str(len(ALARMS))]
+    filters = of_type("AWS::Logs::MetricFilter")
+    assert re.findall(r"(\d+) metrics of lines of the log", page) == [str(len(filters))]
+    assert len(of_type("AWS::CloudWatch::Dashboard")) == 1
