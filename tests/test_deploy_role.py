@@ -89,7 +89,9 @@ def requests(ours: str, others: list[str]) -> list[Request]:
             )
         ),
         *(
-            stack(f"cloudwatch:{action}", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{name}", expected)
+            stack(
+                f"cloudwatch:{action}", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{name}", expected
+            )
             for action in ("PutDashboard", "DeleteDashboards")
             for name, expected in (
                 ("order-approvals-us-east-1", ALLOWED),
