@@ -88,6 +88,17 @@ def requests(ours: str, others: list[str]) -> list[Request]:
                 stack(f"iam:{action}", role("deploy-order-approvals"), DENIED, **BOUNDED),
             )
         ),
+        *(
+            stack(
+                f"cloudwatch:{action}", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{name}", expected
+            )
+            for action in ("PutDashboard", "DeleteDashboards")
+            for name, expected in (
+                ("order-approvals-us-east-1", ALLOWED),
+                ("order-approvals-acme-us-east-1", ALLOWED),
+                ("another", DENIED),
+            )
+        ),
         stack("iam:AttachRolePolicy", role("order-approvals-StarterRole-1"), DENIED, **BOUNDED),
         stack("iam:DeleteRolePermissionsBoundary", role("order-approvals-A-1"), DENIED, **BOUNDED),
         stack("iam:CreatePolicyVersion", BOUNDARY, DENIED),

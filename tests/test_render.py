@@ -154,6 +154,7 @@ TREE = [
     "tests/chassis/tenancy/test_guard.py",
     "tests/chassis/tenancy/test_profile.py",
     "tests/chassis/tenancy/test_registry.py",
+    "tests/chassis/test_alarms.py",
     "tests/chassis/test_ci.py",
     "tests/chassis/test_deploy_role.py",
     "tests/chassis/test_locks.py",

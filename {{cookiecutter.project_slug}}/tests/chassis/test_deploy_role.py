@@ -38,6 +38,7 @@ OF_TYPE = {
         "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource "
         "UntagResource"
     ),
+    "AWS::CloudWatch::Dashboard": "cloudwatch: DeleteDashboards GetDashboard PutDashboard",
     "AWS::DynamoDB::Table": (
         "dynamodb: CreateTable DescribeContinuousBackups DescribeContributorInsights "
         "DescribeKinesisStreamingDestination DescribeTable DescribeTimeToLive GetResourcePolicy "
@@ -85,6 +86,7 @@ OF_TYPE = {
         "PutRetentionPolicy TagResource UntagResource"
     ),
     "AWS::Logs::LogGroup KmsKeyId": "logs: AssociateKmsKey DisassociateKmsKey",
+    "AWS::Logs::MetricFilter": "logs: DeleteMetricFilter DescribeMetricFilters PutMetricFilter",
     # Everything about the bucket may be read, and of the objects nothing.
     "AWS::S3::Bucket": (
         "s3: CreateBucket Get*Configuration GetBucket* ListBucket ListTagsForResource "
