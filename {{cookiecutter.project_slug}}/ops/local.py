@@ -144,7 +144,7 @@ class LocalPartition(TablePartition):
 
     #% endif
     def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, now: int, timeout: int
+        self, token: str, callback_id: str, execution_arn: str, *, now: int, timeout: int
     ) -> None:
         """Keep the callback id."""
         del execution_arn, now, timeout

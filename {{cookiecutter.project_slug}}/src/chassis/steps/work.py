@@ -104,8 +104,9 @@ def request_approval(
     """
     token = secrets.token_hex(32)  # of characters that mean nothing on a command line
     tenant_id = message["tenantId"]
+    now = int(_now().timestamp())
     stores.partition(tenant_id).put_approval(
-        token, callback_id, message["executionArn"], int(_now().timestamp()), timeout
+        token, callback_id, message["executionArn"], now=now, timeout=timeout
     )
     told = {"token": token, "answerWith": f"make approve TENANT={tenant_id} TOKEN={token}"}
     subject = f"Approval wanted: {message['workflowId']}"

@@ -295,7 +295,7 @@ class TablePartition:
         return None, None
 
     def put_approval(
-        self, token: str, callback_id: str, execution_arn: str, now: int, timeout: int
+        self, token: str, callback_id: str, execution_arn: str, *, now: int, timeout: int
     ) -> None:
         """Store a pending approval; DynamoDB deletes it some time after it has expired.
 

@@ -269,6 +269,8 @@ def test_what_the_workflow_asks_can_be_answered_until_its_callback_times_out(
         tokens.append(told.get(timeout=SECONDS)["token"])
         approval = table.get_item(TableName=TABLE, Key=row_key("initech", token_key(tokens[-1])))
         assert approval["Item"]["expiresAt"] == {"N": str(now + seconds)}
+        look_at = now + seconds - max(seconds // 4, 30 * 60)
+        assert approval["Item"]["lookAt"] == {"N": str(look_at)}
         stop_clock(monkeypatch, approver_module, now + seconds + 1)
         assert answer("initech", "APPROVED", tokens[-1])["accepted"] is False
         stop_clock(monkeypatch, approver_module, now + seconds)
