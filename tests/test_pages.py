@@ -204,7 +204,7 @@ FIGURES = {
         "may take {execution_timeout_minutes} minutes (`ExecutionTimeout`",
         "make show EXECUTION=arn:aws:lambda:{aws_region}:111122223333:function:...",
         "export STACK_NAME={stack} AWS_REGION={aws_region} make test",
-        "has a dashboard in CloudWatch, `{stack}-{aws_region}`:",
+        "has a dashboard in CloudWatch, `{stack}-{aws_region}`.",
         "longer than {execution_timeout_minutes} minutes, its",
     ],
     "docs/front-door.md": ["JwtIssuer=https://cognito-idp.{aws_region}.amazonaws.com/"],
