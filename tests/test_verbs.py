@@ -84,9 +84,7 @@ VERBS = {
     "check-running": ["python -m ops check-running"],
     "operations": ["python -m ops operations"],
     "operations WRITE=1": ["python -m ops operations --write"],
-    "tenant-remove TENANT=acme YES=1": [
-        "python -m ops tenant remove acme --tier= --limits= --yes"
-    ],
+    "tenant-remove TENANT=acme YES=1": ["python -m ops tenant remove acme --tier= --limits= --yes"],
     "tenant-list": ["python -m ops tenant list '' --tier= --limits="],
     "local-up": ["python -m ops local up --ministack=.ministack/bin/ministack"],
     "local-serve": ["python -m ops local serve --ministack=.ministack/bin/ministack"],

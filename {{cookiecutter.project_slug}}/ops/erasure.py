@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 #% if cookiecutter.fan_out == "yes"
 from chassis.tenancy.objects import prefix_of
 #% endif
-from chassis.tenancy.registry import PROFILE
 from ops import executions, stack
 
 if TYPE_CHECKING:
@@ -94,7 +93,8 @@ def counted(counts: dict[str, int]) -> str:
 def delete_executions(tenant_id: str) -> int:
     """Stop what runs, and delete what is over, until nothing is left; return how many.
 
-    What runs is stopped first, all of it: a history that is gone does not tell what it has invoked.
+    What runs is stopped first, all of it, and what was invoked goes before what has invoked it: a
+    history that is gone does not tell.
 
     Raises:
         StackError: something is still there after ``STOP_SECONDS``.
@@ -144,14 +144,17 @@ def delete_objects(tenant_id: str) -> int:
 
 #% endif
 def rows_of(registry: Registry, options: argparse.Namespace) -> list[str]:
-    """The sort keys of the rows that go; the profile is the last."""
-    found = registry.sort_keys(options.tenant)
+    """The sort keys of the rows that go."""
     #% if cookiecutter.__invoke
-    found = [key for key in found if options.usage or not key.startswith(USAGE)]
+    found = registry.sort_keys(options.tenant)
+    return [key for key in found if options.usage or not key.startswith(USAGE)]
+
+
+    #% else
+    return registry.sort_keys(options.tenant)
+
+
     #% endif
-    return sorted(found, key=PROFILE.__eq__)
-
-
 def delete_rows(registry: Registry, options: argparse.Namespace) -> int:
     """Delete the tenant's rows; return how many."""
     rows = rows_of(registry, options)

@@ -50,7 +50,7 @@ class Service:
         reason: of each pause.
         invoked: executions that another one has invoked, by its ARN.
         calls: what has been changed: the operation, and the execution.
-        errors: codes that the next changes fail with.
+        errors: codes that the next changes fail with; an empty one does not fail.
         is_slow: whether nothing that has been asked for happens.
     """
 
@@ -78,8 +78,8 @@ class Service:
         is_change = not operation.startswith(("Get", "List"))
         if is_change:
             self.calls.append((operation.removesuffix("DurableExecution"), arn))
-        if is_change and self.errors:
-            raise ClientError({"Error": {"Code": self.errors.pop(0)}}, operation)
+        if is_change and self.errors and (code := self.errors.pop(0)):
+            raise ClientError({"Error": {"Code": code}}, operation)
         answer = getattr(self, xform_name(operation))(request, arn)
         for given, shape in ((request, model.input_shape), (answer, model.output_shape)):
             report = ParamValidator().validate(given, shape)

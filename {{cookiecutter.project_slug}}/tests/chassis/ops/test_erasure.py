@@ -180,6 +180,22 @@ def test_the_local_aws_keeps_executions_until_it_is_down(
 
 
 #% if cookiecutter.fan_out == "yes"
+def test_a_chunk_is_found_by_whoever_goes_on(
+    service: Service, add: Add, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So it goes before the execution whose history tells of it."""
+    add("acme")
+    outer = service.has("acme", "1", "FAILED")
+    chunk = service.has("acme", "2", "FAILED", invoked_by=outer)
+    service.errors = ["", "TooManyRequestsException"]
+
+    assert main(["tenant", "remove", "acme", "--yes"]) == 1
+    assert "TooManyRequestsException" in capsys.readouterr().err
+    assert main(["tenant", "remove", "acme", "--yes"]) == 0
+    assert service.status == {}
+    assert service.calls[0] == ("Delete", chunk)
+
+
 def test_an_object_that_cannot_be_deleted_is_said(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
