@@ -41,6 +41,10 @@ class Project:
             if path.is_file()
         )
 
+    def texts(self) -> list[str]:
+        """Every file but the pictures."""
+        return [name for name in self.files() if not name.endswith(".png")]
+
     def read(self, name: str) -> str:
         """A file's text, with the line endings it has."""
         return (self.path / name).read_bytes().decode("utf-8")

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
-from conftest import Bake
+import pytest
+from conftest import ROOT, Bake, Project, tool
 
 FOLDER = "src/chassis/functions"
 
@@ -34,3 +39,22 @@ def test_the_page_has_nothing_inline_and_nothing_from_elsewhere(bake: Bake) -> N
     assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)", markup)
     for name in ("page.html", "page.css", "page.js"):
         assert not re.search(r"//\w+\.|url\(|@import", project.read(f"{FOLDER}/{name}")), name
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium: .ci/run installs it")
+def test_the_page_in_a_browser(
+    bake: Bake, environments: Callable[[Project], Path], tmp_path: Path
+) -> None:
+    """The tests of ``tests/browser``, with the page as ``make run UI=1`` serves it."""
+    project = bake()
+    (project.path / ".venv").symlink_to(environments(project).parent)
+    tests = ROOT / "tests" / "browser"
+    command = ["-m", "pytest", tests, "-q", "-p", "local_driver", "-p", "no:cacheprovider"]
+    project.run(
+        tool(tmp_path / "browser", ROOT / "requirements-browser.lock") / "python",
+        *command,
+        "--numprocesses",
+        "2",
+        env={**os.environ, "PYTHONPATH": str(tests), "PROJECT": str(project.path)},
+    )

@@ -152,7 +152,7 @@ def test_the_commands_of_the_project(bake: Bake, tmp_path: Path) -> None:
     project = bake()
     env = empty_home(tmp_path)
     assert len(project.read("README.md").splitlines()) <= 120
-    before = {name: project.read(name) for name in project.files()}
+    before = {name: project.read(name) for name in project.texts()}
 
     for page, expected in OURS.items():
         blocks = [b for b in shell_blocks(project.read(page)) if not b.startswith(NEEDS)]

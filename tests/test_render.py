@@ -222,6 +222,7 @@ FOR_FAN_OUT = {
 FOR_FRONT_DOOR = {
     "http_api": [
         "docs/front-door.md",
+        "docs/front-door.png",
         "docs/openapi.yaml",
         "ops/page.py",
         "src/chassis/functions/api.py",
@@ -360,7 +361,7 @@ def test_every_file_parses(rendering: Project) -> None:
 
 def test_nothing_of_the_template_is_left(rendering: Project) -> None:
     answers = [value for value in rendering.answers.values() if value]
-    for name in rendering.files():
+    for name in rendering.texts():
         text = rendering.read(name)
         for allowed in [*answers, *ALLOWED]:
             text = text.replace(allowed, "")
@@ -371,7 +372,7 @@ def test_nothing_of_the_template_is_left(rendering: Project) -> None:
 
 
 def test_files_end_as_they_should(rendering: Project) -> None:
-    for name in rendering.files():
+    for name in rendering.texts():
         text = rendering.read(name)
         assert text.strip(), f"{name} is empty"
         assert text.endswith("\n"), f"{name} has no newline at its end"
@@ -391,8 +392,8 @@ def test_paths_work_on_every_system(rendering: Project) -> None:
 def test_the_same_answers_give_the_same_project(bake: Bake) -> None:
     one, two = bake(description=STRANGE_TEXT), bake(description=STRANGE_TEXT)
 
-    assert {name: one.read(name) for name in one.files()} == {
-        name: two.read(name) for name in two.files()
+    assert {name: one.read(name) for name in one.texts()} == {
+        name: two.read(name) for name in two.texts()
     }
 
 
@@ -519,7 +520,7 @@ def spoken_of(text: str) -> dict[str, list[str]]:
 def nothing_is_there_that_was_not_asked_for(project: Project) -> None:
     """No word about it, in no file but the one that records the answers."""
     answers = complete(project.answers)
-    for name in set(project.files()) - {".cookiecutter.yaml"}:
+    for name in set(project.texts()) - {".cookiecutter.yaml"}:
         for answer, lines in spoken_of(project.read(name)).items():
             allowed = is_given(answer, answers) or (name, answer) in MEANT_THERE
             assert allowed, f"{name} speaks of {answer}: {lines[0]}"
@@ -529,7 +530,7 @@ def test_what_a_file_says_of_an_answer_depends_on_no_other_answer(rendered: Bake
     """It says it in as many lines; of MORE, in more if both are given."""
     counts: dict[tuple[str, str, bool], set[int]] = {}
     for project in (rendered(**answers) for answers in [*TOGETHER, *FAR]):
-        for name in set(project.files()) - {".cookiecutter.yaml"}:
+        for name in set(project.texts()) - {".cookiecutter.yaml"}:
             for answer in WORDS:
                 if is_given(answer, complete(project.answers)):
                     lines = spoken_of(project.read(name)).get(answer, [])

@@ -29,6 +29,7 @@ LOCKS = {
     "dev": "requirements.lock",
     "checkov": "requirements-checkov.lock",
     "mutants": "requirements-mutants.lock",
+    "browser": "requirements-browser.lock",
 }
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))

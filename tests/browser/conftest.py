@@ -22,7 +22,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=30_000)
 
 Visit = Callable[..., Page]
 

@@ -11,7 +11,9 @@ from typing import Any, Protocol
 
 
 class Driver(Protocol):
-    """A running server of ``docs/openapi.yaml`` with the page; ``signIn`` is null in its config.
+    """A running server of ``docs/openapi.yaml`` with the page.
+
+    In its config ``signIn`` is null, and ``example`` an input with the workflowId ``an-example``.
 
     Attributes:
         url: of the page, with ``/`` at its end.
@@ -40,7 +42,10 @@ class Driver(Protocol):
         """
 
     def ask_many(self, tenant: str, count: int) -> None:
-        """Have that many approvals pending: of order-1, the oldest, and on."""
+        """Have that many approvals pending: of order-1, the oldest, and on.
+
+        No workflow has to wait for their answers.
+        """
 
     def expire(self, approval_id: str) -> None:
         """Let its time be over, and its workflow know."""

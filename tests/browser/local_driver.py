@@ -1,6 +1,6 @@
-"""The page as ``make run UI=1`` serves it: ``PROJECT=... pytest tests/browser -p local_driver``.
+"""The page as ``make run UI=1`` serves it; ``driver.py`` has the command.
 
-``PROJECT`` is the folder of a rendered project with its ``.venv``.
+``PROJECT`` in the environment is the folder of a rendered project with its ``.venv``.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ class LocalDriver:
         return asked
 
     def ask_many(self, tenant: str, count: int) -> None:
-        for number in range(1, count + 1):
-            self.ask(tenant, workflow_id=f"order-{number}")
+        self._do("ask_many", tenant=tenant, count=count)
 
     def expire(self, approval_id: str) -> None:
         self._do("expire", approval_id=approval_id)

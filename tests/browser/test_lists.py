@@ -123,7 +123,7 @@ def test_without_a_token_there_is_nothing(driver: Driver, visit: Visit, tenant: 
 
 
 def test_a_run_from_its_start_to_its_result(visit: Visit, tmp_path: Path) -> None:
-    page = visit("/runs")
+    page = visit()
     page.get_by_role("link", name="Start a run").click()
     event = tmp_path / "event.json"
     event.write_text(json.dumps({"workflowId": "from-a-file", "inputData": {"items": [1, 2]}}))
@@ -133,15 +133,18 @@ def test_a_run_from_its_start_to_its_result(visit: Visit, tmp_path: Path) -> Non
     expect(page.get_by_role("heading", name="from-a-file")).to_be_visible()
     expect(page.get_by_role("main")).to_contain_text("Running")
     expect(page.get_by_text("0 of 2")).to_be_visible()
+    expect(page.get_by_role("link", name="An answer")).to_be_visible()
 
     other = visit(person="alan")
+    expect(other.get_by_role("link", name="Start a run")).to_be_hidden()
     other.get_by_role("link", name="from-a-file").click()
     other.get_by_role("button", name="Approve", exact=True).click()
     other.get_by_role("button", name="Yes, approve").click()
 
     expect(page.get_by_role("main")).to_contain_text("Succeeded")
     expect(page.get_by_role("region", name="Result")).to_contain_text("COMPLETED")
-    expect(page.get_by_role("button", name="Cancel the run")).to_be_hidden()
+    for role, name in (("button", "Cancel the run"), ("link", "An answer")):
+        expect(page.get_by_role(role, name=name)).to_be_hidden()  # type: ignore[arg-type]
     page.get_by_role("link", name="Runs").first.click()
     expect(page.get_by_role("row", name="from-a-file")).to_contain_text("Succeeded")
 
@@ -218,8 +221,12 @@ def test_other_content_of_the_same_form_is_asked_about(visit: Visit) -> None:
     start = page.get_by_role("button", name="Start", exact=True)
     start.click()
     expect(page.get_by_role("alert").filter(has_text="safe to try again")).to_be_visible()
-    page.get_by_label("Input").fill('{"workflowId": "other", "inputData": {"items": [1]}}')
+    first = json.loads(page.get_by_label("Input").input_value())
+    assert first["workflowId"] == "an-example"
+    page.get_by_label("Input").fill(json.dumps({**first, "inputData": {"items": [1, 2]}}))
     start.click()
     page.get_by_role("button", name="Start another run").click()
 
-    expect(page.get_by_role("heading", name="other")).to_be_visible()
+    expect(page.get_by_role("heading", name=first["workflowId"])).to_be_visible()
+    page.get_by_role("link", name="Runs").first.click()
+    expect(page.locator("tbody tr")).to_have_count(2)

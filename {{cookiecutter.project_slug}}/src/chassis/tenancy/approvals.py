@@ -269,12 +269,17 @@ class Approvals(Rows):
         asked = Record.from_row(row).asked if row else None
         return asked if asked and asked.expires_at > now else None
 
+    def pending(self, execution_arn: str) -> list[str]:
+        """The ids of what an execution has asked and that is still open."""
+        prefix = approval_id(execution_arn, "")[: ID_LENGTH // 2]
+        keys = self.keys_of(APPROVAL + prefix, PENDING)
+        return [key.removeprefix(APPROVAL) for key in keys]
+
     def withdraw(self, execution_arn: str, now: float) -> None:
         """Close what an execution has asked and that is still open, because it has ended."""
-        prefix = approval_id(execution_arn, "")[: ID_LENGTH // 2]
-        for sort_key in self.keys_of(APPROVAL + prefix, PENDING):
-            withdrawn = Approval(Decision.WITHDRAWN, goes_on=False)
-            self.close(sort_key.removeprefix(APPROVAL), withdrawn, None, now)
+        withdrawn = Approval(Decision.WITHDRAWN, goes_on=False)
+        for approval in self.pending(execution_arn):
+            self.close(approval, withdrawn, None, now)
 
     def in_state(
         self, state: str, limit: int, after: str | None
