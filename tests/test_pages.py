@@ -171,7 +171,6 @@ SENTENCES = {
         ("Sid: UseOfKey", "customer_managed_key=yes"),
     ],
     ".checkov.yaml": [
-        ("# Starter and approver and meter are invoked", "invoke"),
         ("- CKV_AWS_173", "not customer_managed_key=yes"),
         ("- CKV_AWS_26", "not customer_managed_key=yes"),
         ("- CKV_AWS_21", "fan_out=yes"),

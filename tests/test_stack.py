@@ -49,7 +49,7 @@ NAMES = {
         *("TENANT_CLAIM", "ROLES_CLAIM", "FOUR_EYES"),
         *("ApiRole", "ApiRole/StartExecutions", "TenantApiRole", "TenantApiRole/OwnPartition"),
         *("TenantApiRole/ListOwnRows", "TenantApiRole/AnswerAndStopOwnExecutions"),
-        *("ServeTenants", "ServeTenants/ServeOneTenant"),
+        *("ServeTenants", "ServeTenants/ServeOneTenant", "ApiErrorsAlarm", "ApiThrottlesAlarm"),
     },
     "front_door=http_api fan_out=yes": {"TenantApiRole/SeeOwnObjects"},
     "front_door=http_api customer_managed_key=yes": {
