@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -32,6 +33,7 @@ BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/boundary"
 BUCKET = "arn:aws:s3:::aws-sam-cli-managed-default-samclisourcebucket-x"
 STACK_ROLE = f"arn:aws:iam::{ACCOUNT}:role/deploy-order-approvals-stack"
 IN_THE_ROLE = {"cloudformation:RoleArn": STACK_ROLE}
+GROUP = f"arn:aws:logs:us-east-1:{ACCOUNT}:log-group:/aws/lambda/order-approvals"
 BOUNDED = {"iam:PermissionsBoundary": BOUNDARY}
 
 
@@ -88,6 +90,17 @@ def requests(ours: str, others: list[str]) -> list[Request]:
                 stack(f"iam:{action}", role("deploy-order-approvals"), DENIED, **BOUNDED),
             )
         ),
+        *(
+            stack(
+                f"cloudwatch:{action}", f"arn:aws:cloudwatch::{ACCOUNT}:dashboard/{name}", expected
+            )
+            for action in ("PutDashboard", "DeleteDashboards")
+            for name, expected in (
+                ("order-approvals-us-east-1", ALLOWED),
+                ("order-approvals-acme-us-east-1", ALLOWED),
+                ("another", DENIED),
+            )
+        ),
         stack("iam:AttachRolePolicy", role("order-approvals-StarterRole-1"), DENIED, **BOUNDED),
         stack("iam:DeleteRolePermissionsBoundary", role("order-approvals-A-1"), DENIED, **BOUNDED),
         stack("iam:CreatePolicyVersion", BOUNDARY, DENIED),
@@ -106,25 +119,37 @@ def requests(ours: str, others: list[str]) -> list[Request]:
     ]
 
 
+# With a front door. Its API is not asked about: the engine knows no resources of API Gateway.
+ACCESS_LOG = [
+    stack("logs:CreateLogDelivery", "*", ALLOWED),
+    stack("logs:DeleteLogDelivery", "*", ALLOWED),
+    stack("logs:PutSubscriptionFilter", GROUP, DENIED),
+]
+
+
 @pytest.mark.parametrize(
-    ("tenancy", "ours", "others"),
+    ("tenancy", "front_door", "ours", "others"),
     [
-        ("pool", STACK, [TENANTS_STACK, ANOTHER_STACK]),
-        ("silo", TENANTS_STACK, [STACK, ANOTHER_STACK]),
+        ("pool", "http_api", STACK, [TENANTS_STACK, ANOTHER_STACK]),
+        ("silo", "http_api", TENANTS_STACK, [STACK, ANOTHER_STACK]),
+        ("pool", "none", STACK, [TENANTS_STACK, ANOTHER_STACK]),
     ],
-    ids=["pool", "silo"],
+    ids=["pool", "silo", "no front door"],
 )
 def test_ci_can_change_one_stack(
     bake: Bake,
     engine: Callable[[list[Any]], list[str]],
     monkeypatch: pytest.MonkeyPatch,
     tenancy: str,
+    front_door: str,
     ours: str,
     others: list[str],
 ) -> None:
     monkeypatch.setitem(test_iam.RESOLVED, "StackRole.Arn", STACK_ROLE)
     monkeypatch.setitem(test_iam.RESOLVED, "Boundary", BOUNDARY)
-    project = bake(tenancy=tenancy, customer_managed_key="yes", fan_out="yes")
+    project = bake(
+        tenancy=tenancy, front_door=front_door, customer_managed_key="yes", fan_out="yes"
+    )
     resources = yaml.load(project.read("deploy-role.yaml"), Loader)["Resources"]
     roles = {
         name: {
@@ -136,6 +161,8 @@ def test_ci_can_change_one_stack(
         for name in ("DeployRole", "StackRole")
     }
     asked = requests(ours, others)
+    for request in ACCESS_LOG:
+        asked.append(request if front_door == "http_api" else replace(request, expected=DENIED))
 
     outcomes = engine([simulation(request, roles, tenancy) for request in asked])
 

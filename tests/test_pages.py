@@ -66,6 +66,8 @@ SENTENCES = {
         ("- the invocation, which Lambda isolates by tenant.", "tenancy=isolated"),
         ("- the stack.", "tenancy=silo"),
         ("A chunk is processed only while the execution that cut", "fan_out=yes"),
+        ("histories, its objects, and its rows.", "fan_out=yes"),
+        ("so they stay until you run it with `--usage`.", "invoke"),
     ],
     "docs/local-aws.md": [
         ("export ENV=acme make local-up", "tenancy=silo"),
@@ -130,13 +132,20 @@ SENTENCES = {
         ("export ENV=acme make deploy", "tenancy=silo"),
         ("Each tenant has a stack of its own, named in a section", "tenancy=silo"),
         ("`sam build` and `sam deploy` do the same.", "not tenancy=silo"),
-        (", and `kms:Decrypt` on [the key](#the-key).", "customer_managed_key=yes"),
+        (", and the id of [the key](#the-key). Its statements", "customer_managed_key=yes"),
+        ("- **An input that was cut into chunks** is not redriven.", "fan_out=yes"),
         ("- [The key](#the-key)", "customer_managed_key=yes"),
         ("One KMS key, `DataKey`, encrypts everything at rest:", "customer_managed_key=yes"),
         ("table, the bucket, the logs,", "customer_managed_key=yes fan_out=yes"),
         ("Whoever puts an input into the bucket needs", "customer_managed_key=yes fan_out=yes"),
         ("- **Usage**: an execution", "invoke"),
         ("not sent: COMPLETED: order-2026-0042", "child_context"),
+        ("A chunk that has failed counts, even if it is then processed again.", "fan_out=yes"),
+        ("so every stack has this alarm at the same time.", "tenancy=silo"),
+        ("have fewer of them: lower `ChunkSize`.", "fan_out=yes"),
+        ("`ReconcilerErrorsAlarm`, `MeterErrorsAlarm`", "invoke"),
+        ("`ReconcilerThrottlesAlarm`, `MeterThrottlesAlarm`", "invoke"),
+        ("Usage that the meter did not take is in the log.", "invoke"),
         ("execution or a chunk that is stopped,", "invoke fan_out=yes"),
         ("One of them processes more than 16 chunks.", "fan_out=yes"),
         ("the address of the approval on it.", "front_door=http_api"),
@@ -162,7 +171,6 @@ SENTENCES = {
         ("Sid: UseOfKey", "customer_managed_key=yes"),
     ],
     ".checkov.yaml": [
-        ("# Starter and approver and meter are invoked", "invoke"),
         ("- CKV_AWS_173", "not customer_managed_key=yes"),
         ("- CKV_AWS_26", "not customer_managed_key=yes"),
         ("- CKV_AWS_21", "fan_out=yes"),
@@ -195,6 +203,8 @@ FIGURES = {
         "may take {execution_timeout_minutes} minutes (`ExecutionTimeout`",
         "make show EXECUTION=arn:aws:lambda:{aws_region}:111122223333:function:...",
         "export STACK_NAME={stack} AWS_REGION={aws_region} make test",
+        "has a dashboard in CloudWatch, `{stack}-{aws_region}`.",
+        "longer than {execution_timeout_minutes} minutes, its",
     ],
     "docs/front-door.md": ["JwtIssuer=https://cognito-idp.{aws_region}.amazonaws.com/"],
     "docs/how-it-works.md": ["| does not come within {callback_timeout_minutes} min |"],
@@ -396,7 +406,7 @@ def test_the_costs_are_the_prices_times_what_is_counted(rendering: Project) -> N
     added = [ADDS[name] for name in ADDS if is_given(name, rendering.answers)]
     fixed = 9 + checks + sum(each for _, each, _ in added)
     metered = int(is_given("invoke", rendering.answers))  # the meter's request and its record
-    writes = 57 if is_given("front_door=http_api", rendering.answers) else 25
+    writes = 59 if is_given("front_door=http_api", rendering.answers) else 27
     text = rendering.read("docs/sizes-and-cost.md")
     of_an_operation = prices["million_operations"] / 1000  # of 1,000 executions
     counted = {

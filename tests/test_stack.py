@@ -21,7 +21,10 @@ import durable_workflow_answers as rules
 NAMES = {
     "wait": {"CoolDownSeconds", "COOL_DOWN"},
     "wait_for_condition": {"ReadyUrl", "READY_URL"},
-    "invoke": {"MeterFunction", "MeterRole", "METER_FUNCTION_ARN", "WorkflowRole/RecordUsage"},
+    "invoke": {
+        *("MeterFunction", "MeterRole", "METER_FUNCTION_ARN", "WorkflowRole/RecordUsage"),
+        *("MeterErrorsAlarm", "MeterThrottlesAlarm"),
+    },
     "child_context": {"OPERATOR_TOPIC_ARN", "WorkflowRole/TellOperators"},
     "fan_out=yes": {
         *("ChunkSize", "FanOutWidth", "ObjectRetentionDays", "CHUNK_SIZE", "FAN_OUT_WIDTH"),
@@ -46,7 +49,7 @@ NAMES = {
         *("TENANT_CLAIM", "ROLES_CLAIM", "FOUR_EYES"),
         *("ApiRole", "ApiRole/StartExecutions", "TenantApiRole", "TenantApiRole/OwnPartition"),
         *("TenantApiRole/ListOwnRows", "TenantApiRole/AnswerAndStopOwnExecutions"),
-        *("ServeTenants", "ServeTenants/ServeOneTenant"),
+        *("ServeTenants", "ServeTenants/ServeOneTenant", "ApiErrorsAlarm", "ApiThrottlesAlarm"),
     },
     "front_door=http_api fan_out=yes": {"TenantApiRole/SeeOwnObjects"},
     "front_door=http_api customer_managed_key=yes": {

@@ -71,6 +71,8 @@ VERBS = {
     "stop EXECUTION=arn REASON='wrong prices' YES=1": [
         "python -m ops stop arn '--reason=wrong prices' --yes"
     ],
+    "redrive EXECUTION=arn": ["python -m ops redrive arn"],
+    "redrive EXECUTION=arn ALL=1": ["python -m ops redrive arn --all"],
     "replay EXECUTION=arn": ["python -m ops replay arn"],
     "replay HISTORY=h.json SAVE=s.json DEBUG=1": [
         "python -m ops replay --history=h.json --save=s.json --debug"
@@ -82,6 +84,7 @@ VERBS = {
     "check-running": ["python -m ops check-running"],
     "operations": ["python -m ops operations"],
     "operations WRITE=1": ["python -m ops operations --write"],
+    "tenant-remove TENANT=acme YES=1": ["python -m ops tenant remove acme --tier= --limits= --yes"],
     "tenant-list": ["python -m ops tenant list '' --tier= --limits="],
     "local-up": ["python -m ops local up --ministack=.ministack/bin/ministack"],
     "local-serve": ["python -m ops local serve --ministack=.ministack/bin/ministack"],
@@ -102,7 +105,7 @@ VERBS = {
         f"tenant-{verb} TENANT=acme TIER=free LIMITS='a=1 b=2'": [
             f"python -m ops tenant {verb} acme --tier=free '--limits=a=1 b=2'"
         ]
-        for verb in ("add", "show", "set", "suspend", "resume", "remove")
+        for verb in ("add", "show", "set", "suspend", "resume", "brake", "release", "remove")
     },
     **{
         f"local-{verb} BY=ada": [f"LOCAL=1 python -m ops {verb} --by=ada --comment="]

@@ -16,6 +16,7 @@ TENANT = {"help": "3 to 24 of a-z and 0-9"}
 EVENT = {"default": "events/order.json", "help": "input, a JSON file"}
 JSON = {"action": "store_true", "help": "print JSON, for scripts"}
 YES = {"action": "store_true", "help": "do not ask"}
+WAIT = {"action": "store_true", "help": "until it asks, or is over"}
 PAYLOADS = {"action": "store_true", "help": "with inputs and results, which are the tenant's"}
 EXECUTION: dict[str, dict[str, Any]] = {"execution": {"help": "the ARN of the execution"}}
 STATES = ["RUNNING", "PAUSING", "PAUSED", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
@@ -91,7 +92,7 @@ VERBS = {
         {
             "--tenant": {"required": True, **TENANT},
             "--event": EVENT,
-            "--wait": {"action": "store_true", "help": "until it asks, or is over"},
+            "--wait": WAIT,
             "--json": JSON,
         },
     ),
@@ -161,6 +162,17 @@ VERBS = {
         "steering:pause",
         {**EXECUTION, "--reason": {"default": "", "help": "is in the history"}, "--json": JSON},
     ),
+    "redrive": Verb(
+        "start again the items of an execution that have no result; it asks for approval",
+        "redrive arn:aws:...",
+        "redrive:main",
+        {
+            **EXECUTION,
+            "--all": {"action": "store_true", "help": "all of its items"},
+            "--wait": WAIT,
+            "--json": JSON,
+        },
+    ),
     "export": Verb(
         "write the history of an execution to a file, as JSON Lines",
         "export arn:aws:... history.jsonl",
@@ -208,11 +220,20 @@ VERBS = {
         "tenants:manage",
         {
             "action": {
-                "choices": ["add", "show", "set", "suspend", "resume", "remove", "list"],
+                "choices": [
+                    *("add", "show", "set", "suspend", "resume"),
+                    *("brake", "release", "remove", "list"),
+                ],
+                "help": "suspend: start nothing; brake: pause what runs, too, until release;"
+                " remove: delete all that is kept",
             },
             "tenant": {"nargs": "?", "default": "", **TENANT},
             "--tier": {"default": "", "help": "one of tiers.toml"},
             "--limits": {"default": "", "help": "'map_concurrency=5 ...'; 'none' for the tier's"},
+            #% if cookiecutter.__invoke
+            "--usage": {"action": "store_true", "help": "remove the usage records, too"},
+            #% endif
+            "--yes": YES,
             "--json": JSON,
         },
     ),

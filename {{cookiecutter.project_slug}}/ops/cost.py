@@ -102,8 +102,8 @@ REQUESTS: dict[str, dict[str, int]] = {
     "progress": {"write_units": 2},
     #% endif
     "invocation": {"lambda_requests": 1},
-    # The approver reads what was asked.
-    "approval": {"lambda_requests": 1, "read_units": 1, "messages": 1},
+    # The approver reads what was asked; in and out of the index of what the reconciler looks at.
+    "approval": {"lambda_requests": 1, "read_units": 1, "write_units": 2, "messages": 1},
     # Asked; answered, which moves it in the index; and the step that finds it answered.
     "kilobyte of evidence": {"write_units": 2 + 3 + 1},
     #% if cookiecutter.__invoke

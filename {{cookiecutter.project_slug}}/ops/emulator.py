@@ -174,8 +174,9 @@ class Front:
         parts = path.split("/")
         if parts[2] == "functions":
             return self._list(request, path)
-        if parts[-1] in {"pause", "resume"}:  # nor has the emulator such a status
-            refusal = {"message": f"the local AWS cannot {parts[-1]} an execution"}
+        verb = "delete" if request.method == "DELETE" else parts[-1]
+        if verb in {"pause", "resume", "delete"}:  # nor has the emulator such a status
+            refusal = {"message": f"the local AWS cannot {verb} an execution"}
             kind = {"X-Amzn-ErrorType": "InvalidParameterValueException"}
             return Response(json.dumps(refusal), 400, kind)
         arn, _, query = parts[3].partition("?")

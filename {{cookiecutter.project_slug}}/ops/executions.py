@@ -7,13 +7,18 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+#% if cookiecutter.fan_out == "yes"
 from contextlib import suppress
+#% endif
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from chassis.model import REFUSED
+from chassis.tenancy.guard import tenant_of_name
 from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import inbox, stack
 
@@ -22,6 +27,9 @@ ACTIVE = {"RUNNING", "PAUSING", "PAUSED"}
 
 PAGE = 1000
 """Events that are asked for at once: as many as there can be (Lambda API, read 2026-11-25)."""
+
+GONE_ON = {"ResourceNotFoundException", "ResourceConflictException"}
+"""Codes of errors: the execution is not there any more, or not in a state that allows it."""
 
 DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
 POLL_SECONDS = 0.3
@@ -33,8 +41,12 @@ Source: Lambda quotas, GetDurableExecutionHistory, read 2026-11-22.
 
 def start(options: argparse.Namespace) -> int:
     """Start an execution through the stack's starter."""
-    event = read_event(Path(options.event))
-    reply = stack.call(stack.output("StarterFunctionName"), {**event, "tenantId": options.tenant})
+    return begin({**read_event(Path(options.event)), "tenantId": options.tenant}, options)
+
+
+def begin(event: JsonObject, options: argparse.Namespace) -> int:
+    """Have the starter start an execution, and say what has come of it; 1 if it refuses."""
+    reply = stack.call(stack.output("StarterFunctionName"), event)
     if not reply["started"]:
         print(reply["reason"], file=sys.stderr)
         return 1
@@ -178,11 +190,56 @@ def listed(function: str, statuses: Iterable[str] = ()) -> Iterator[JsonObject]:
                 yield execution
 
 
+def of_tenant(tenant_id: str, statuses: Iterable[str] = ()) -> Iterator[JsonObject]:
+    #% if cookiecutter.fan_out == "yes"
+    """The executions of a tenant; these, or all that are not being deleted.
+
+    Each is followed by those of its chunks, which the service names: its history tells them.
+    """
+    #% else
+    """The executions of a tenant; these, or all that are not being deleted."""
+    #% endif
+    wanted = set(statuses)
+    for execution in listed(workflow(), wanted):
+        is_theirs = tenant_of_name(execution["DurableExecutionName"]) == tenant_id
+        if is_theirs and execution["Status"] != "DELETING":
+            #% if cookiecutter.fan_out == "yes"
+            yield execution
+            chunks = chunks_of(execution["DurableExecutionArn"])
+            yield from (chunk for chunk in chunks if not wanted or chunk["Status"] in wanted)
+
+
+            #% else
+            yield execution
+
+
+#% endif
+#% if cookiecutter.fan_out == "yes"
+def chunks_of(execution_arn: str) -> Iterator[JsonObject]:
+    """The executions of the chunks of one, as far as the service still knows them."""
+    client, ours = stack.client("lambda"), f":function:{workflow()}:"
+    with suppress(client.exceptions.ResourceNotFoundException):  # it has been deleted itself
+        for event in history(execution_arn):
+            arn = event.get("ChainedInvokeStartedDetails", {}).get("DurableExecutionArn", "")
+            if ours in arn:
+                with suppress(client.exceptions.ResourceNotFoundException):
+                    yield describe(arn)
+
+
+#% endif
 def stop(execution_arn: str, reason: str) -> None:
     """Stop an execution; one that has ended since is left as it is."""
-    client = stack.client("lambda")
-    with suppress(client.exceptions.ResourceNotFoundException):
-        client.stop_durable_execution(
-            DurableExecutionArn=execution_arn,
-            Error={"ErrorType": "StoppedByOperator", "ErrorMessage": reason},
-        )
+    attempt(
+        stack.client("lambda").stop_durable_execution,
+        DurableExecutionArn=execution_arn,
+        Error={"ErrorType": "StoppedByOperator", "ErrorMessage": reason},
+    )
+
+
+def attempt(operation: Callable[..., Any], **request: Any) -> None:
+    """Ask for something of an execution, which has perhaps gone on since it was looked at."""
+    try:
+        operation(**request)
+    except ClientError as error:
+        if error.response["Error"]["Code"] not in GONE_ON:
+            raise

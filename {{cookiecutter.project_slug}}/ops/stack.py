@@ -99,12 +99,25 @@ def output(name: str) -> str:
     Raises:
         StackError: the stack has none of this name.
     """
+    return _described("Output", name)
+
+
+def parameter(name: str) -> str:
+    """A parameter of the stack, as it was deployed.
+
+    Raises:
+        StackError: the stack has none of this name.
+    """
+    return _described("Parameter", name)
+
+
+def _described(kind: str, name: str) -> str:
     stack_name = parameters()["stack_name"]
     stack = client("cloudformation").describe_stacks(StackName=stack_name)["Stacks"][0]
-    for entry in stack["Outputs"]:
-        if entry["OutputKey"] == name:
-            return str(entry["OutputValue"])
-    raise StackError(f"stack {stack_name} has no output {name}: deploy it again")
+    for entry in stack[f"{kind}s"]:
+        if entry[f"{kind}Key"] == name:
+            return str(entry[f"{kind}Value"])
+    raise StackError(f"stack {stack_name} has no {kind.lower()} {name}: deploy it again")
 
 
 def call(function: str, event: Any) -> Any:

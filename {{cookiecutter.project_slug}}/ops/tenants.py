@@ -1,4 +1,4 @@
-"""Add, show, set, suspend, resume, remove and list tenants; no deploy is needed."""
+"""Add, show, set, suspend, resume, brake, release, remove and list tenants; no deploy is needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from chassis.tenancy.profile import (
 from chassis.tenancy.registry import PROFILE, TablePartition
 from chassis.tenancy.rows import partition_key, row_key
 from chassis.wire import JsonObject
-from ops import stack
+from ops import brake, erasure, stack
 
 LIMITS = tuple(Limits.__annotations__)
 
@@ -41,7 +41,7 @@ def manage(options: argparse.Namespace) -> int:
 
     Raises:
         UsageError: the command line is wrong.
-        RefusedError: the registry does not allow it.
+        StackError: the registry does not allow it, or executions do not do what they are asked.
     """
     action, tenant_id, tier = options.action, options.tenant, options.tier
     if action != "list" and not TENANT_ID.fullmatch(tenant_id):
@@ -58,8 +58,12 @@ def manage(options: argparse.Namespace) -> int:
         registry.change(tenant_id, tier=tier or None, overrides=limits)
     elif action in {"suspend", "resume"}:
         registry.change(tenant_id, status="SUSPENDED" if action == "suspend" else "ACTIVE")
+    elif action in {"brake", "release"}:
+        hold = brake.brake if action == "brake" else brake.release
+        done = {"tenant": tenant_id, "asked": action, "executions": hold(registry, tenant_id)}
+        print(json.dumps(done) if options.json else f"{action}: {done['executions']} executions")
     elif action == "remove":
-        registry.remove(tenant_id)
+        return erasure.remove(registry, options)
     elif action == "show":
         print(json.dumps(registry.show(tenant_id), indent=2))
     else:
@@ -201,15 +205,20 @@ class Registry:
             ExpressionAttributeValues={f":{name}": row[name] for name in names},
         )
 
-    def remove(self, tenant_id: str) -> None:
-        """Remove a tenant that runs nothing; do not give its id to another one."""
-        self._conditional(
-            self._client.delete_item,
-            f"tenant {tenant_id} is unknown, or has running executions: nothing was removed",
-            Key=row_key(tenant_id, PROFILE),
-            ConditionExpression="running = :zero",
-            ExpressionAttributeValues={":zero": {"N": "0"}},
+    def sort_keys(self, tenant_id: str) -> list[str]:
+        """The sort keys of all rows of a tenant."""
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": partition_key(tenant_id)}},
+            ProjectionExpression="sk",
+            ConsistentRead=True,
         )
+        return [item["sk"]["S"] for page in pages for item in page["Items"]]
+
+    def delete(self, tenant_id: str, sort_key: str) -> None:
+        """Delete a row of a tenant."""
+        self._client.delete_item(TableName=self._table, Key=row_key(tenant_id, sort_key))
 
     def every(self) -> list[Profile]:
         """All tenants."""

@@ -6,14 +6,15 @@ What a step returns is checkpointed as JSON, so it is described by a ``TypedDict
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from pathlib import Path  # noqa: TID251 - names a file, reads none
 from typing import Any, Generic, NotRequired, TypeAlias, TypedDict, TypeVar
 
 from chassis.settings import Settings
-from chassis.wire import Fields, JsonObject, problem_inside, show
+from chassis.wire import MAX_TEXT_LENGTH, Fields, JsonObject, problem_inside, show
 
 #% if cookiecutter.fan_out == "yes"
 # No "..", nothing hidden, at most 200 characters.
@@ -21,6 +22,9 @@ INPUT_REF = re.compile(r"(?!.{201})[\w-][\w.-]*(/[\w-][\w.-]*)*", re.ASCII)
 #% endif
 WORKFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TENANT_ID = re.compile(r"[a-z0-9]{3,24}")
+MAX_NUMBER = 1_000_000
+"""The highest number that an item of a redrive can have had."""
+
 REFUSED = "REFUSED"
 """The ``status`` of an output that is a ``refusal``."""
 
@@ -69,6 +73,9 @@ class Request:
         workflow_id: 1 to 64 of ``A-Z a-z 0-9 _ -``.
         tenant_id: 3 to 24 of ``a-z 0-9``.
         items: any JSON values; each becomes a work item.
+        redrive_of: the ARN of the execution that has first had these items, if this one has them
+            again; calls for them have the keys that they had there.
+        numbers: of the items in that execution, from 1.
         event: the fields that were read, as they were sent: what a starter passes on.
     """
 
@@ -78,11 +85,18 @@ class Request:
     #% if cookiecutter.fan_out == "yes"
     input_ref: str = ""
     #% endif
+    redrive_of: str = ""
+    numbers: list[int] = field(default_factory=list)
     event: JsonObject
 
     def identity(self) -> JsonObject:
         """What names the request wherever it is spoken of: on the wire and on every log line."""
-        return {"workflowId": self.workflow_id, "tenantId": self.tenant_id}
+        redrive = {"redriveOf": self.redrive_of} if self.redrive_of else {}
+        return {"workflowId": self.workflow_id, "tenantId": self.tenant_id, **redrive}
+
+    def numbered(self) -> Iterator[tuple[int, Any]]:
+        """Each item with its number, which the work item is made of."""
+        return zip(self.numbers or count(1), self.items, strict=False)
 
 
 def input_fields(event: Any) -> Fields:
@@ -112,6 +126,8 @@ def request_fields(fields: Fields) -> dict[str, Any]:
         known |= _read_input_data(input_data, fields)
     else:
         fields.refuse(f"inputData is {show(input_data)}, expected an object with a list 'items'")
+    if (redrive := fields.value("redriveOf")) is not None:
+        known |= _read_redrive(redrive, known.get("items"), fields)
     fields.done()
     return {**known, "event": fields.read}
 
@@ -142,6 +158,28 @@ def _read_input_data(input_data: JsonObject, fields: Fields) -> dict[str, Any]:
     return {"items": items}
 
 
+def _read_redrive(redrive: Any, items: Any, fields: Fields) -> dict[str, Any]:
+    given = redrive if isinstance(redrive, dict) else {}
+    arn, numbers = given.get("executionArn"), given.get("items")
+    is_arn = isinstance(arn, str) and 0 < len(arn) <= MAX_TEXT_LENGTH
+    if not is_arn or not _are_numbers_of(numbers, items):
+        fields.refuse(
+            f"redriveOf is {show(redrive)}, expected an executionArn, and in items the number "
+            "that each of inputData.items had there, in ascending order"
+        )
+    return {"redrive_of": arn, "numbers": numbers}
+
+
+def _are_numbers_of(numbers: Any, items: Any) -> bool:
+    return (
+        isinstance(numbers, list)
+        and isinstance(items, list)
+        and len(numbers) == len(items)
+        and all(type(number) is int and 1 <= number <= MAX_NUMBER for number in numbers)
+        and numbers == sorted(set(numbers))
+    )
+
+
 def claimed_identity(event: Any) -> JsonObject:
     """What names an event that may be invalid, as far as it does so in the right form."""
     patterns = {"workflowId": WORKFLOW_ID, "tenantId": TENANT_ID}
@@ -168,7 +206,7 @@ class Attempt:
     Attributes:
         tenant_id: of the execution.
         execution_arn: of the execution that asked for approval, also where a chunk of it runs in
-            another one.
+            another one; in a redrive, of the execution that has first had the item.
         number: 1, and higher in a retry.
         idempotency_key: 32 hexadecimal digits; the same at every attempt of this step for this
             item of this execution, and at no other.

@@ -115,7 +115,7 @@ def require_fit(request: Request, definition: Definition[Any]) -> list[Any]:
     Raises:
         InvalidInputError: they are too large for one checkpoint.
     """
-    items = [definition.work_item(*numbered) for numbered in enumerate(request.items, start=1)]
+    items = [definition.work_item(*numbered) for numbered in request.numbered()]
     require_size(items, "inputData.items", InvalidInputError)
     return items
 

@@ -38,6 +38,7 @@ OF_TYPE = {
         "cloudwatch: DeleteAlarms DescribeAlarms ListTagsForResource PutMetricAlarm TagResource "
         "UntagResource"
     ),
+    "AWS::CloudWatch::Dashboard": "cloudwatch: DeleteDashboards GetDashboard PutDashboard",
     "AWS::DynamoDB::Table": (
         "dynamodb: CreateTable DescribeContinuousBackups DescribeContributorInsights "
         "DescribeKinesisStreamingDestination DescribeTable DescribeTimeToLive GetResourcePolicy "
@@ -85,6 +86,7 @@ OF_TYPE = {
         "PutRetentionPolicy TagResource UntagResource"
     ),
     "AWS::Logs::LogGroup KmsKeyId": "logs: AssociateKmsKey DisassociateKmsKey",
+    "AWS::Logs::MetricFilter": "logs: DeleteMetricFilter DescribeMetricFilters PutMetricFilter",
     # Everything about the bucket may be read, and of the objects nothing.
     "AWS::S3::Bucket": (
         "s3: CreateBucket Get*Configuration GetBucket* ListBucket ListTagsForResource "
@@ -183,12 +185,24 @@ def test_cloudformation_may_touch_what_has_the_name_of_the_stack() -> None:
     assert every["LostEvents"]["Resource"]["Fn::Sub"].endswith(f":{SLUG}-*LostStatusEvents-*")
     assert "sqs:DeleteQueue" not in every["Queues"]["Action"]
     #% if cookiecutter.front_door == "http_api"
-    # Nothing below an API but its stages: a route could be put into another API.
-    apis = [each["Fn::Sub"].partition("::/")[2] for each in every["Api"]["Resource"]]
-    assert apis[:4] == ["apis", "apis/??????????", "apis/*/stages", "apis/*/stages/*"]
-    (tags,) = apis[4:]
-    assert tags.startswith("tags/arn%3A")
-    assert tags.endswith("%3A%3A%2Fv2%2Fapis%2F*")
+    # Nothing below an API but its stages: a route could be put into another API. In a pattern of
+    # IAM's, as in one of fnmatch's, * takes a slash.
+    patterns = [each["Fn::Sub"].partition("::/")[2] for each in every["Api"]["Resource"]]
+    tags = "tags/arn%3A${AWS::Partition}%3Aapigateway%3A${AWS::Region}%3A%3A%2F"
+    for path, is_allowed in {
+        "apis": True,  # where an API is imported
+        "apis/a1b2c3d4e5": True,
+        "apis/a1b2c3d4e5/stages": True,
+        "apis/a1b2c3d4e5/stages/$default": True,
+        f"{tags}v2%2Fapis%2Fa1b2c3d4e5": True,
+        "apis/a1b2c3d4e5/routes": False,
+        "apis/a1b2c3d4e5/integrations/a1b2c3d": False,
+        "apis/a1b2c3d4e5/authorizers": False,
+        f"{tags}restapis%2Fa1b2c3d4e5": False,
+        "restapis": False,
+        "domainnames/example.com": False,
+    }.items():
+        assert any(fnmatch(path, pattern) for pattern in patterns) == is_allowed, path
     #% endif
     #% if cookiecutter.customer_managed_key == "yes"
     via = every["UseOfKey"]["Condition"]["StringEquals"]["kms:ViaService"]

@@ -59,6 +59,8 @@ CALLS = {
     "watch EXECUTION=arn": [[*OPS, "watch", "arn"]],
     "stop EXECUTION=arn": [[*OPS, "stop", "arn"]],
     "stop EXECUTION=arn YES=1 REASON=x": [[*OPS, "stop", "arn", "--reason=x", "--yes"]],
+    "redrive EXECUTION=arn": [[*OPS, "redrive", "arn"]],
+    "redrive EXECUTION=arn ALL=1": [[*OPS, "redrive", "arn", "--all"]],
     "replay EXECUTION=arn": [[*OPS, "replay", "arn"]],
     "replay HISTORY=h.json SAVE=s.json DEBUG=1": [
         [*OPS, "replay", "--history=h.json", "--save=s.json", "--debug"]
@@ -83,8 +85,14 @@ CALLS = {
         f"tenant-{verb} TENANT=acme TIER=free LIMITS=map_concurrency=5": [
             [*OPS, "tenant", verb, "acme", "--tier=free", "--limits=map_concurrency=5"]
         ]
-        for verb in ("add", "show", "set", "suspend", "resume", "remove", "list")
+        for verb in (
+            *("add", "show", "set", "suspend", "resume"),
+            *("brake", "release", "remove", "list"),
+        )
     },
+    "tenant-remove TENANT=acme YES=1": [
+        [*OPS, "tenant", "remove", "acme", "--tier=", "--limits=", "--yes"]
+    ],
     "local-up": [[*OPS, "local", "up", "--ministack=.ministack/bin/ministack"]],
     "local-serve": [[*OPS, "local", "serve", "--ministack=.ministack/bin/ministack"]],
     "local-deploy PARAMETERS=A=1": [

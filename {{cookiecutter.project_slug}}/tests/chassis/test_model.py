@@ -34,6 +34,41 @@ def test_unknown_keys_are_ignored_and_not_passed_on() -> None:
     assert request.identity() == {"workflowId": "wf-1", "tenantId": "acme"}
 
 
+def test_a_redrive_numbers_its_items_as_they_were() -> None:
+    of_first = {"redriveOf": {"executionArn": "arn", "items": [2, 7]}}
+
+    request = parse_request(make_event("b", "g") | of_first)
+
+    assert list(request.numbered()) == [(2, "b"), (7, "g")]
+    assert list(parse_request(make_event("b", "g")).numbered()) == [(1, "b"), (2, "g")]
+    assert request.identity() == {"workflowId": "wf-1", "tenantId": "acme", "redriveOf": "arn"}
+    assert request.event == make_event("b", "g") | of_first
+
+
+@pytest.mark.parametrize(
+    "redrive",
+    [
+        "arn",
+        {"executionArn": "arn"},
+        {"items": [1, 2]},
+        *({"executionArn": arn, "items": [1, 2]} for arn in (1, "", "x" * 1001, None)),
+        *(
+            {"executionArn": "arn", "items": numbers}
+            for numbers in (
+                *([1], [1, 2, 3], [2, 1], [1, 1], [0, 1], [-1, 1], [True, 2], [1.0, 2]),
+                *(["1", "2"], [1, 1_000_001], [1, None], "12", {"1": 2}, None),
+            )
+        ),
+    ],
+)
+def test_a_redrive_that_is_malformed(redrive: Any) -> None:
+    kind = "'arn'" if redrive == "arn" else "of type object"
+    with pytest.raises(InvalidInputError, match=rf"^redriveOf is {kind}, expected an executionArn"):
+        parse_request(make_event("a", "b") | {"redriveOf": redrive})
+    with pytest.raises(InvalidInputError, match=r"^inputData.items is .*; redriveOf is "):
+        parse_request(make_event() | {"inputData": {}, "redriveOf": redrive})
+
+
 @pytest.mark.parametrize(
     ("event", "message"),
     [

@@ -834,17 +834,20 @@ def test_the_index_is_the_one_that_the_reconciler_asks(
 
     client = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))
     monkeypatch.setattr(reconciler, "_client", lambda _: client)
-    admit(add("acme"), "acme_1")
+    acme = add("acme")
+    admit(acme, "acme_1")
+    ask(table, expires_at=9)
     list(reconciler.due())
 
-    (request,) = asked
-    assert request["IndexName"] == index["IndexName"]
-    condition = request["KeyConditionExpression"].replace(
-        "#state", request["ExpressionAttributeNames"]["#state"]
-    )
-    assert re.findall(r"(?<!:)\b(?!AND\b)\w+", condition) == keys
+    for request in asked:
+        assert request["IndexName"] == index["IndexName"]
+        condition = request["KeyConditionExpression"].replace(
+            "#state", request["ExpressionAttributeNames"]["#state"]
+        )
+        assert re.findall(r"(?<!:)\b(?!AND\b)\w+", condition) == keys
     rows = table.scan(TableName=TABLE)["Items"]
-    assert [row["sk"]["S"] for row in rows if set(keys) <= row.keys()] == ["RUN#acme_1"]
+    states = [row["state"] for row in rows if set(keys) <= row.keys()]
+    assert states == [each["ExpressionAttributeValues"][":state"] for each in asked]
     assert index["Projection"] == {"ProjectionType": "KEYS_ONLY"}
 
 

@@ -177,9 +177,9 @@ class Execution(Generic[R]):
             self.definition.item_steps,
             plan["settings"],
             self.request.tenant_id,
-            self.arn,
+            self.request.redrive_of or self.arn,
             #% if cookiecutter.front_door == "http_api"
-            self.stores,
+            lambda share: self.stores.runs(self.request.tenant_id).count_done(self.arn, share),
             #% endif
         )
         #% if cookiecutter.__invoke

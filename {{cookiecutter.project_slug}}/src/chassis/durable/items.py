@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #% if cookiecutter.front_door == "http_api"
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 #% else
@@ -19,9 +19,6 @@ from chassis.durable import policies
 from chassis.model import ItemOutcome, ItemOutcomes, ItemStep, TooManyItemsFailedError
 from chassis.settings import Settings
 from chassis.steps import work
-#% if cookiecutter.front_door == "http_api"
-from chassis.tenancy.stores import Stores
-#% endif
 from chassis.wire import JsonObject, shorten
 
 #% if cookiecutter.front_door == "http_api"
@@ -40,18 +37,17 @@ def process_items(
     tenant_id: str,
     execution_arn: str,
     #% if cookiecutter.front_door == "http_api"
-    stores: Stores,
+    count_done: Callable[[int], None],
     #% endif
 ) -> ItemOutcomes:
     """Process every item, some of them at the same time; ``require_tolerable`` judges."""
-    size = settings["items_per_checkpoint"]
-    batches = [items[first : first + size] for first in range(0, len(items), size)]
+    batches = in_batches(items, settings)
     #% if cookiecutter.front_door == "http_api"
     shares = shares_of([len(batch) for batch in batches])
 
-    def count_done(share: int) -> None:
+    def note(share: int) -> None:
         if share:
-            stores.runs(tenant_id).count_done(execution_arn, share)
+            count_done(share)
 
     #% endif
     names = [batch_name(batch) for batch in batches]
@@ -61,16 +57,15 @@ def process_items(
     ) -> list[ItemOutcome]:
         outcomes = [ItemOutcome() for _ in batch]
         for step in steps:
-            label = step.__name__.replace("_", "-")
             #% if cookiecutter.front_door == "http_api"
-            progress = step is steps[-1], partial(count_done, shares[index])
+            progress = step is steps[-1], partial(note, shares[index])
             body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn, *progress)
             #% else
             body = work.process_batch(step, batch, outcomes, tenant_id, execution_arn)
             #% endif
             outcomes = item_context.step(
                 body,
-                name=names[index] if step is steps[0] else f"{names[index]} {label}",
+                name=step_name(names[index], step, steps),
                 config=policies.RETRY_TRANSIENT,
             )
         return outcomes
@@ -103,6 +98,17 @@ def shares_of(sizes: list[int]) -> list[int]:
 
 
 #% endif
+def in_batches(items: Items, settings: Settings) -> list[Items]:
+    """The items, those together that share a checkpoint."""
+    size = settings["items_per_checkpoint"]
+    return [items[first : first + size] for first in range(0, len(items), size)]
+
+
+def step_name(batch: str, step: ItemStep, steps: tuple[ItemStep, ...]) -> str:
+    """What the history calls a step of a batch: the first one has the name of the batch."""
+    return batch if step is steps[0] else f"{batch} {step.__name__.replace('_', '-')}"
+
+
 def batch_name(batch: Items) -> str:
     """What the history calls the items that share a checkpoint.
 

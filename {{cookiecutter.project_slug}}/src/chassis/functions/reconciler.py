@@ -1,4 +1,7 @@
-"""Counts a tenant's running executions down: when one ends, and for events that were lost."""
+"""Counts a tenant's running executions down: when one ends, and for events that were lost.
+
+It also says which approvals are about to expire.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,10 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from chassis.tenancy.approvals import APPROVAL
 from chassis.tenancy.credentials import CONFIG
 from chassis.tenancy.guard import tenant_of_name
-from chassis.tenancy.registry import (
-    LOOK_AFTER_SECONDS,
-    LOOK_AGAIN_SECONDS,
-    TablePartition,
-)
+from chassis.tenancy.registry import LOOK_AFTER_SECONDS, LOOK_AGAIN_SECONDS, TablePartition
 from chassis.tenancy.rows import partition_key
 from chassis.tenancy.stores import table_approvals, table_partition
 from chassis.wire import JsonObject
@@ -58,7 +58,7 @@ def end(partition: TablePartition, name: str, status: str, execution_arn: str) -
 
 
 def sweep(context: Any) -> JsonObject:
-    """Look at executions that are counted as running, those first that were due first.
+    """Look at pending approvals and running executions, those first that were due first.
 
     What a sweep has no time for is due first in the next one.
 
@@ -87,31 +87,40 @@ def sweep(context: Any) -> JsonObject:
 
 
 def due() -> Iterator[tuple[str, str, int]]:
-    """Tenant and name of each execution to look at, and since when, of all tenants."""
-    pages = (
-        _client("dynamodb")
-        .get_paginator("query")
-        .paginate(
+    """Tenant, name and since when of each execution to look at; of approvals, the sort key."""
+    paginator = _client("dynamodb").get_paginator("query")
+    for state in ("PENDING", "RUNNING"):
+        pages = paginator.paginate(
             TableName=os.environ["TENANT_TABLE"],
             IndexName="running",
-            KeyConditionExpression="#state = :running AND lookAt < :now",
+            KeyConditionExpression="#state = :state AND lookAt < :now",
             ExpressionAttributeNames={"#state": "state"},
             ExpressionAttributeValues={
-                ":running": {"S": "RUNNING"},
+                ":state": {"S": state},
                 ":now": {"N": str(int(time.time()))},
             },
         )
-    )
-    for page in pages:
-        for item in page["Items"]:
-            tenant_id = item["pk"]["S"].removeprefix(partition_key(""))
-            name, look_at = item["sk"]["S"].removeprefix("RUN#"), int(item["lookAt"]["N"])
-            yield tenant_id, name, look_at
+        for page in pages:
+            for item in page["Items"]:
+                tenant_id = item["pk"]["S"].removeprefix(partition_key(""))
+                name, look_at = item["sk"]["S"].removeprefix("RUN#"), int(item["lookAt"]["N"])
+                yield tenant_id, name, look_at
 
 
 def look(partition: TablePartition, name: str, look_at: int) -> bool:
-    """Release an execution that is over; look again later at one that runs."""
-    now, arn = int(time.time()), partition.arn_of(name)
+    """Release an execution that is over; look again later at one that runs.
+
+    Of an approval that is still pending, say so, once.
+    """
+    now = int(time.time())
+    if name.startswith(APPROVAL):
+        if asked := table_approvals(partition.tenant_id).note_warned(name, now):
+            told = {"executionArn": asked.execution_arn, "approval": asked.approval}
+            logging.getLogger("workflow").warning(
+                "approval expires soon", extra={"tenantId": partition.tenant_id, **told}
+            )
+        return False
+    arn = partition.arn_of(name)
     if arn is None:  # neither starter nor workflow have seen it
         return partition.give_up(name, look_at, now)
     status = status_of(arn)

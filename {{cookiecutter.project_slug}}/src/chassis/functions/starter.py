@@ -23,7 +23,7 @@ from chassis.model import Definition, InvalidInputError, TenantRefusedError
 from chassis.settings import load_shape
 #% endif
 from chassis.tenancy.credentials import CONFIG
-from chassis.tenancy.guard import execution_name, require_served
+from chassis.tenancy.guard import execution_name, execution_name_of, require_served
 from chassis.tenancy.profile import LimitReachedError, read_tiers, require_allowed
 from chassis.tenancy.registry import NewRun, RequestProcessedError, RequestUsedError
 #% if cookiecutter.fan_out == "yes"
@@ -79,7 +79,8 @@ def start(
         LimitReachedError: the tenant may not start another execution just now.
         TenantRefusedError: the tenant is unknown or suspended, or the request has been used up.
         InvalidInputError: the event is malformed, too large or has more items than the tenant may
-            have processed; or there is no such input.
+            have processed; there is no such input; or it is a redrive of an execution that the
+            tenant has not had.
     """
     request = definition.parse_request(event)
     quotas.require_fit(request, definition)
@@ -103,6 +104,9 @@ def start(
     if request.input_ref:
         bucket_objects(request.tenant_id).require_input(request.input_ref)
     #% endif
+    first = request.redrive_of
+    if first and registry.arn_of(execution_name_of(first) or "") != first:
+        raise InvalidInputError("redriveOf.executionArn names no execution that the tenant has had")
     workflow = os.environ["WORKFLOW_ALIAS_ARN"]
     name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")
     run = NewRun(

@@ -15,10 +15,14 @@ from typing import Any
 
 from chassis.model import Approval, Decision
 from chassis.tenancy.guard import execution_name_of
+from chassis.tenancy.registry import LOOK_AFTER_SECONDS
 from chassis.tenancy.rows import Rows
 from chassis.wire import JsonObject, wire_time
 
 ID_LENGTH = 32
+APPROVAL = "APPROVAL#"
+"""What the sort key of an approval begins with."""
+
 PENDING = "PENDING"
 A_DAY = 24 * 60 * 60
 ANSWERED = "this approval has been answered already"
@@ -77,6 +81,15 @@ class Asked:
     def id(self) -> str:
         """The id of the approval."""
         return approval_id(self.execution_arn, self.approval)
+
+    @property
+    def look_at(self) -> int:
+        """When the reconciler looks whether it still waits, in seconds.
+
+        That is when a quarter of its time is left, and two sweeps at least.
+        """
+        timeout = self.expires_at - int(self.asked_at)
+        return self.expires_at - max(timeout // 4, 2 * LOOK_AFTER_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,13 +195,14 @@ class Approvals(Rows):
             "expiresAt": {"N": str(int(asked.asked_at) + kept_days * A_DAY)},
             "evidence": {"S": json.dumps(asked.evidence)},
             "callbackId": {"S": callback_id},
+            "lookAt": {"N": str(asked.look_at)},
         }
         if asked.started_by is not None:
             values["startedBy"] = {"S": asked.started_by}
         is_pending = {":pending": {"S": PENDING}}
         condition = "attribute_not_exists(pk) OR #state = :pending"
         token_hash = {"tokens": {"SS": [_hash(token)]}}
-        key = f"APPROVAL#{asked.id}"
+        key = APPROVAL + asked.id
         return bool(self.update(key, values, add=token_hash, condition=condition, given=is_pending))
 
     def get(self, approval: str) -> Record:
@@ -197,7 +211,7 @@ class Approvals(Rows):
         Raises:
             ApprovalNotFoundError: the tenant has none.
         """
-        row = self.read(f"APPROVAL#{approval}")
+        row = self.read(APPROVAL + approval)
         if not row:
             raise ApprovalNotFoundError("there is no such approval")
         return Record.from_row(row)
@@ -208,7 +222,7 @@ class Approvals(Rows):
         Raises:
             ApprovalNotFoundError: the tenant has none.
         """
-        row = self.read(f"APPROVAL#{token[:ID_LENGTH]}")
+        row = self.read(APPROVAL + token[:ID_LENGTH])
         if not row or _hash(token) not in row["tokens"]["SS"]:
             raise ApprovalNotFoundError("there is no such approval")
         return Record.from_row(row)
@@ -235,19 +249,31 @@ class Approvals(Rows):
             if value is not None:
                 values[name] = {"S": value}
         closed = self.update(
-            f"APPROVAL#{approval}",
+            APPROVAL + approval,
             values,
-            remove=["callbackId"],
+            remove=["callbackId", "lookAt"],
             condition="#state = :pending",
             given={":pending": {"S": PENDING}},
         )
         return bool(closed)
 
+    def note_warned(self, sort_key: str, now: float) -> Asked | None:
+        """Look at an approval no more, and return it if it still waits for an answer."""
+        row = self.update(
+            sort_key,
+            {},
+            remove=["lookAt"],
+            condition="#state = :pending",
+            given={":pending": {"S": PENDING}},
+        )
+        asked = Record.from_row(row).asked if row else None
+        return asked if asked and asked.expires_at > now else None
+
     def pending(self, execution_arn: str) -> list[str]:
         """The ids of what an execution has asked and that is still open."""
         prefix = approval_id(execution_arn, "")[: ID_LENGTH // 2]
-        keys = self.keys_of(f"APPROVAL#{prefix}", PENDING)
-        return [key.removeprefix("APPROVAL#") for key in keys]
+        keys = self.keys_of(APPROVAL + prefix, PENDING)
+        return [key.removeprefix(APPROVAL) for key in keys]
 
     def withdraw(self, execution_arn: str, now: float) -> None:
         """Close what an execution has asked and that is still open, because it has ended."""

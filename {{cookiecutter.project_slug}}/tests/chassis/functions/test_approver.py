@@ -274,7 +274,9 @@ def test_what_the_workflow_asks_can_be_answered_until_its_callback_times_out(
     tokens = []
     for _ in range(2):
         tokens.append(told.get(timeout=SECONDS)["token"])
-        assert table_approvals("initech").find(tokens[-1]).asked.expires_at == now + seconds
+        asked = table_approvals("initech").find(tokens[-1]).asked
+        assert asked.expires_at == now + seconds
+        assert asked.look_at == now + seconds - max(seconds // 4, 30 * 60)
         stop_clock(monkeypatch, approver_module, now + seconds)
         assert answer("initech", "APPROVED", tokens[-1])["accepted"] is False
         stop_clock(monkeypatch, approver_module, now + seconds - 1)

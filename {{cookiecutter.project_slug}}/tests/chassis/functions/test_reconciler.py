@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from contextlib import suppress
 from typing import Any
@@ -10,10 +11,12 @@ import pytest
 
 from chassis.functions import reconciler
 from chassis.functions.reconciler import handler
+from chassis.model import Approval, Decision
+from chassis.tenancy.approvals import APPROVAL, Approvals
 from chassis.tenancy.guard import execution_name
 from chassis.tenancy.rows import row_key
 from chassis.wire import JsonObject
-from tests.chassis.aws import TABLE, Add, admit, running, stop_clock
+from tests.chassis.aws import TABLE, Add, admit, ask, running, stop_clock
 from tests.chassis.functions.conftest import Lambda, arn_of
 
 NAME = execution_name("acme", "wf-1", "k")
@@ -170,3 +173,58 @@ def test_times_are_in_seconds(
     run = table.get_item(TableName=TABLE, Key=row_key("acme", f"RUN#{NAME}"))["Item"]
     stored = {name: int(run[name]["N"]) for name in ("lookAt", "expiresAt") if name in run}
     assert stored == times
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_an_approval_that_is_about_to_expire_is_told_of_once(
+    table: Any,
+    add: Add,
+    lambda_: Lambda,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    add("acme")
+    asked = ask(table, execution_arn=arn_of(NAME), expires_at=3_600)
+    told = []
+    for now in (1_800, 1_801, 1_802):
+        stop_clock(monkeypatch, reconciler, now)
+        handler({}, Context())
+        told.append([record.message for record in warnings(caplog)])
+
+    assert told == [[], ["approval expires soon"], ["approval expires soon"]]
+    (record,) = warnings(caplog)
+    assert vars(record)["tenantId"] == "acme"
+    assert vars(record)["executionArn"] == arn_of(NAME)
+    assert "the-callback" not in str(vars(record))
+    assert vars(record)["approval"] == "approval"
+    stored = Approvals("acme", table, TABLE).get(asked.id)
+    assert stored.callback_id == "the-callback"  # as before
+    assert lambda_.calls == []
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "expired"])
+def test_an_approval_that_nobody_can_answer_any_more_is_not_told_of(
+    table: Any,
+    add: Add,
+    lambda_: Lambda,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    answered: bool,
+) -> None:
+    add("acme")
+    asked = ask(table, execution_arn=arn_of(NAME), expires_at=3_600)
+    stop_clock(monkeypatch, reconciler, 3_599 if answered else 3_600)
+    due = list(reconciler.due())
+    if answered:  # while the sweep is on its way
+        approved = Approval(Decision.APPROVED, goes_on=True)
+        Approvals("acme", table, TABLE).close(asked.id, approved, None, 3_599)
+    monkeypatch.setattr(reconciler, "due", lambda: iter(due))
+
+    assert handler({}, Context()) == {"looked": 1, "released": 0}
+    assert warnings(caplog) == []
+    row = table.get_item(TableName=TABLE, Key=row_key("acme", APPROVAL + asked.id))["Item"]
+    assert "lookAt" not in row
+    assert lambda_.calls == []

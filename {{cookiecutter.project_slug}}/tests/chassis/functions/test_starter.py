@@ -131,6 +131,34 @@ def test_a_tenant_starts_so_many_executions_in_a_minute(
     assert running(table, "acme") == 3
 
 
+def test_a_redrive_is_of_an_execution_that_the_tenant_has_had(
+    add: Add, lambda_: Lambda, table: Any
+) -> None:
+    """It is one execution, however often it is asked for; and what it says of itself is sent."""
+    add("acme")
+    add("globex")
+    first, other = (start(event_of(each, "a", "b"))["executionArn"] for each in ("acme", "globex"))
+    before = running(table, "acme")
+
+    def redrive(arn: str) -> JsonObject:
+        of_first = {"redriveOf": {"executionArn": arn, "items": [2]}, "requestKey": "again"}
+        return start(event_of("acme", "b") | of_first)
+
+    for arn in (other, first.replace(":1/", ":2/"), first + "0", "acme", "x" * 1000):
+        assert redrive(arn) == {
+            "started": False,
+            "reason": "redriveOf.executionArn names no execution that the tenant has had",
+        }
+    assert running(table, "acme") == before
+    started = redrive(first)
+    assert started["started"]
+    assert started["executionArn"] != first
+    assert redrive(first) == started
+    assert running(table, "acme") == before + 1
+    sent = json.loads(lambda_.calls[-1][1]["Payload"])
+    assert sent["redriveOf"] == {"executionArn": first, "items": [2]}
+
+
 def test_every_request_writes_one_line(
     add: Add, lambda_: Lambda, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from typing import Any
 from unittest.mock import patch
 
+import boto3
 import pytest
 
 from ops import stack
+from tests.chassis.aws import TABLE
+from tests.chassis.ops.lambda_api import FUNCTION, Service, client
 
 
 @pytest.fixture(autouse=True)
@@ -19,6 +23,25 @@ def _own_environment() -> Iterator[None]:
     with patch.dict(os.environ, known):
         os.environ.pop("LOCAL", None)
         yield
+
+
+@pytest.fixture
+def service(table: Any, monkeypatch: pytest.MonkeyPatch) -> Service:
+    """A stack with the table of this machine, and executions that can be paused and deleted."""
+    found = Service()
+    clients = {"lambda": client("lambda"), "dynamodb": table}
+    monkeypatch.setattr(clients["lambda"], "_make_api_call", found.call)
+    monkeypatch.setattr(stack, "client", lambda name: clients.get(name) or boto3.client(name))
+    outputs = {
+        "TenantTableName": TABLE,
+        "WorkflowAliasArn": f"{FUNCTION}:live",
+        #% if cookiecutter.fan_out == "yes"
+        "ObjectBucketName": "objects",
+        #% endif
+    }
+    monkeypatch.setattr(stack, "output", outputs.__getitem__)
+    monkeypatch.setattr(stack, "parameter", {"LogRetentionDays": "7"}.__getitem__)
+    return found
 
 
 def free_ports() -> int:

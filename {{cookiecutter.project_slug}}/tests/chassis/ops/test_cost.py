@@ -171,7 +171,7 @@ def test_what_a_thousand_executions_cost(monkeypatch: pytest.MonkeyPatch) -> Non
         "kept for 60 days": pytest.approx(0.6),
         "7 lambda requests": pytest.approx(0.0014),
         "5 read units": pytest.approx(0.0005),
-        "14 write units": pytest.approx(0.0084),
+        "18 write units": pytest.approx(0.0108),
         "2 messages": pytest.approx(0.001),
     }
 

@@ -17,7 +17,7 @@ from ops.__main__ import main
 
 VERBS = [
     *("run", "cost", "start", "approve", "reject", "heartbeat"),
-    *("list", "show", "watch", "stop", "pause", "resume", "export"),
+    *("list", "show", "watch", "stop", "pause", "resume", "redrive", "export"),
     *("replay", "fork", "check-running", "operations"),
     *("tenant", "delete", "local"),
 ]

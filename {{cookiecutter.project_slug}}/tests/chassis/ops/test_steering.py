@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 from aws_durable_execution_sdk_python_testing.invoker import DEFAULT_TEST_FUNCTION_NAME
-from botocore import xform_name
+from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from werkzeug.serving import make_server
 
@@ -309,6 +308,8 @@ def test_pause_and_resume_on_aws(stub: Stubber, capsys: pytest.CaptureFixture[st
 
 def test_the_emulator_cannot_pause(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     execution = serve(make_event("a"))
+    with pytest.raises(ClientError, match="the local AWS cannot delete an execution"):
+        stack.client("lambda").delete_durable_execution(DurableExecutionArn=execution.arn)
     for verb in ("pause", "resume"):
         assert main([verb, execution.arn]) == 1
         assert capsys.readouterr().err.endswith(f": the local AWS cannot {verb} an execution\n")
@@ -346,25 +347,3 @@ def test_export_on_the_emulator(
     assert capsys.readouterr().err.count(f"cannot write {path / 'x'}: ") == 2
     assert "secret" in path.read_text(encoding="utf-8")
     assert execution.question.callback_id not in path.read_text(encoding="utf-8")
-
-
-def test_operators_are_given_the_rights_that_the_verbs_need_and_no_other() -> None:
-    """As the page has them, for the executions of this stack alone."""
-    text = (stack.ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
-    (policy,) = (block for block in re.findall(r"```json\n(.*?)```", text, re.S) if "Sid" in block)
-    granted: dict[str, str] = {}
-    for statement in json.loads(policy)["Statement"]:
-        actions = statement["Action"]
-        for action in [actions] if isinstance(actions, str) else actions:
-            granted[action] = statement["Resource"]
-    (execution,) = set(re.findall(r'"(arn:aws:lambda:[^"*]*/durable-execution/[^"*]*)"', text))
-    function = execution.split("/")[0].rpartition(":")[0]
-
-    assert granted.pop("cloudformation:DescribeStacks").startswith("arn:aws:cloudformation:")
-    assert granted.pop("lambda:ListDurableExecutionsByFunction") == function
-    assert set(granted.values()) == {f"{function}:*/durable-execution/*"}
-    modules = (stack.ROOT / "ops" / f"{name}.py" for name in ("executions", "steering"))
-    words = set(re.findall(r"\w+", "".join(path.read_text(encoding="utf-8") for path in modules)))
-    service = boto3.Session("x", "x").client("lambda", region_name="us-east-1").meta.service_model
-    called = {f"lambda:{name}" for name in service.operation_names if xform_name(name) in words}
-    assert called == {*granted, "lambda:ListDurableExecutionsByFunction"}

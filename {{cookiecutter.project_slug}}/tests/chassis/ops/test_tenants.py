@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from chassis.model import TenantRefusedError
 from chassis.tenancy.profile import Profile, concurrent_invocations, read_tiers
 from chassis.wire import JsonObject
 from ops import stack, tenants
@@ -101,7 +100,7 @@ def test_set_changes_what_is_given_and_keeps_the_rest(run: Run, add: Add) -> Non
 
 
 @pytest.mark.parametrize(
-    "arguments", [["suspend"], ["resume"], ["remove"], ["show"], ["set", "--tier", "small"]]
+    "arguments", [["suspend"], ["resume"], ["show"], ["set", "--tier", "small"]]
 )
 @pytest.mark.usefixtures("table")
 def test_an_unknown_tenant(
@@ -109,20 +108,6 @@ def test_an_unknown_tenant(
 ) -> None:
     assert run(arguments[0], "nobody", *arguments[1:]) == 1
     assert capsys.readouterr().err.startswith("tenant nobody is unknown")
-
-
-def test_a_tenant_with_running_executions_is_not_removed(
-    run: Run, add: Add, capsys: pytest.CaptureFixture[str]
-) -> None:
-    acme = add("acme")
-    admit(acme, "acme_1")
-
-    assert run("remove", "acme") == 1
-    assert "nothing was removed" in capsys.readouterr().err
-    acme.release("acme_1", "SUCCEEDED", 0)
-    assert run("remove", "acme") == 0
-    with pytest.raises(TenantRefusedError, match="unknown"):
-        acme.profile()
 
 
 def test_show_and_list(run: Run, add: Add, capsys: pytest.CaptureFixture[str]) -> None:

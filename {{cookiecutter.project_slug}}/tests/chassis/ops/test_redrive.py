@@ -1,0 +1,179 @@
+"""Executions started again with what has no result: read from the emulator, started by hand."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from chassis import Attempt, ItemError, JsonObject
+from ops import redrive, stack
+from tests.chassis import sample
+from tests.chassis.ops.lambda_api import lambda_api
+from tests.execution import Execution, Start, make_event
+
+Again = Callable[..., JsonObject]
+
+
+class Steps:
+    """Two steps of an item, the second of which fails for some data; it notes its attempts."""
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = set(broken)
+        self.attempts: dict[str, list[Attempt]] = {}
+
+    def all(self, number: int) -> tuple[Any, ...]:
+        def look_up(item: JsonObject, attempt: Attempt) -> JsonObject:
+            del attempt
+            return {"data": item["data"]}
+
+        def process(item: JsonObject, attempt: Attempt) -> JsonObject:
+            self.attempts.setdefault(item["id"], []).append(attempt)
+            if item["data"] in self.broken:
+                raise ItemError("broken")
+            return {"done": True}
+
+        return (look_up, process)[-number:]
+
+
+@pytest.fixture
+def again(monkeypatch: pytest.MonkeyPatch) -> Iterator[Again]:
+    """What the starter is sent for a redrive of an execution of the sample."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setattr(stack, "output", lambda name: name)
+    with ExitStack() as served:
+
+        def redrive_it(execution: Execution, *steps: Any, is_all: bool = False) -> JsonObject:
+            sent: list[JsonObject] = []
+
+            def call(function: str, event: JsonObject) -> JsonObject:
+                assert function == "StarterFunctionName"
+                sent.append(json.loads(json.dumps(event)))
+                return {"started": True, "executionArn": "arn"}
+
+            address = served.enter_context(lambda_api(execution))
+            monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", address)
+            monkeypatch.setattr(stack, "call", call)
+            options = Namespace(execution=execution.arn, all=is_all, wait=False, json=False)
+            assert redrive.redrive(options, sample.definition(*steps)) == 0
+            (event,) = sent
+            return event
+
+        yield redrive_it
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@pytest.mark.parametrize(
+    "settings", [{}, {"NESTING": "NESTED"}, {"ITEMS_PER_CHECKPOINT": "3"}], ids=str
+)
+def test_the_items_that_failed_are_started_again_with_the_keys_that_they_had(
+    start: Start,
+    again: Again,
+    settings: dict[str, str],
+    number: int,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The approvers see what it is a redrive of; a redrive of it is one of the first, too."""
+    steps = Steps("b", "d")
+    first = start(make_event(*"abcd"), steps=steps.all(number), **settings)
+    first.approve()
+    assert first.output()["mapResults"]["failed"] == 2
+
+    event = again(first, *steps.all(number))
+    of_first = {"executionArn": first.arn, "items": [2, 4]}
+    assert capsys.readouterr() == ("started arn\n", "2 of its 4 items, after an approval\n")
+    assert event == make_event("b", "d") | {
+        "requestKey": "redrive of " + "/".join(first.arn.split("/")[-2:]),
+        "redriveOf": of_first,
+    }
+    assert again(first, *steps.all(number)) == event
+    steps.broken = {"d"}
+    second = start(event, steps=steps.all(number))
+    asked = second.question.message
+    assert (asked["redriveOf"], asked["evidence"]["count"]) == (first.arn, 2)
+    second.approve()
+    output = second.output()
+    assert output["redriveOf"] == first.arn
+    assert [item["id"] for item in output["mapResults"]["results"]] == ["item-2"]
+    assert len(steps.attempts["item-1"]) == 1
+    for name in ("item-2", "item-4"):
+        before, after = steps.attempts[name]
+        assert (after.idempotency_key, after.execution_arn) == (before.idempotency_key, first.arn)
+
+    third = again(second, *steps.all(number))
+    assert third["redriveOf"] == of_first | {"items": [4]}
+    assert third["inputData"] == {"items": ["d"]}
+    assert third["requestKey"] == "redrive of " + "/".join(second.arn.split("/")[-2:])
+
+
+def test_what_was_not_begun_is_started_again_too(start: Start, again: Again) -> None:
+    """Of one that has failed, or that nobody has approved; and all, if that is asked for."""
+    steps = Steps("b").all(1)
+    strict = {"TOLERATED_ITEM_FAILURE_PERCENTAGE": "0", "MAP_MAX_CONCURRENCY": "1"}
+    failed = start(make_event(*"abcd"), steps=steps, **strict)
+    failed.approve()
+    assert failed.error()[0] == "TooManyItemsFailedError"
+    rejected = start(make_event(*"abcd"), steps=steps)
+    rejected.reject()
+    assert rejected.output()
+    refused = start(make_event("a") | {"tenantId": "globex"}, steps=steps)
+    assert refused.ended.error
+
+    assert again(failed, *steps)["redriveOf"]["items"] == [2, 3, 4]
+    assert again(failed, *steps, is_all=True)["redriveOf"]["items"] == [1, 2, 3, 4]
+    assert again(rejected, *steps)["redriveOf"]["items"] == [1, 2, 3, 4]
+    assert again(refused, *steps)["inputData"]["items"] == ["a"]
+
+
+def test_what_cannot_be_started_again(
+    start: Start, again: Again, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execution = start(make_event("a"))
+    assert execution.question
+    with pytest.raises(stack.StackError, match=r"^it is RUNNING: wait for its end, or stop it$"):
+        again(execution)
+    execution.approve()
+    assert execution.output()
+    with pytest.raises(stack.StackError, match=r"^each of its items has a result: --all"):
+        again(execution)
+    invalid = start(make_event() | {"inputData": {}})
+    assert invalid.refusal()
+    with pytest.raises(stack.StackError, match=r"^its input was refused, so repair it, .*items is"):
+        again(invalid)
+
+    assert again(execution, is_all=True)
+    monkeypatch.setattr(stack, "call", lambda *_: {"started": False, "reason": "suspended"})
+    options = Namespace(execution=execution.arn, all=True, wait=False, json=False)
+    assert redrive.redrive(options, sample.definition()) == 1
+    assert capsys.readouterr().err.endswith(
+        "suspended\nif it was redriven before, that execution can be redriven\n"
+    )
+
+
+#% if cookiecutter.fan_out == "yes"
+def test_what_was_cut_into_chunks_is_not_started_again_in_part(start: Start, again: Again) -> None:
+    """The numbers of its items are those of the stored input."""
+    cut = start(make_event("a", "b"), CHUNK_SIZE="1")
+    cut.approve()
+    assert cut.output()
+    with pytest.raises(stack.StackError, match=r"^its input was cut into chunks"):
+        again(cut)
+
+    of_first = {"redriveOf": {"executionArn": cut.arn, "items": [1, 2]}}
+    redriven = start(make_event("a", "b") | of_first, CHUNK_SIZE="1")
+    assert redriven.refusal().startswith("a redrive of 2 items, and one execution processes 1 ")
+
+
+#% endif
+def test_the_workflow_of_this_project_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    from workflow.definition import DEFINITION
+
+    monkeypatch.setattr(redrive, "redrive", lambda *arguments: arguments)
+    options = Namespace()
+
+    assert redrive.main(options) == (options, DEFINITION)  # type: ignore[comparison-overlap]
