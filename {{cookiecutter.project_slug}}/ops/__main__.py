@@ -104,6 +104,17 @@ VERBS = {
             "heartbeat": "say that the approver is still there",
         }.items()
     },
+    "approvals": Verb(
+        "list the approvals of a tenant, the newest first",
+        "approvals --tenant acme --state closed",
+        "executions:approvals",
+        {
+            "--tenant": {"required": True, **TENANT},
+            "--state": {"choices": ["pending", "closed"], "default": "pending", "help": "pending"},
+            "--limit": {"type": int, "default": 20, "help": "how many; 20"},
+            "--json": JSON,
+        },
+    ),
     "list": Verb(
         "list executions, the newest first",
         "list --state FAILED --tenant acme --since 2h",

@@ -18,6 +18,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from chassis.model import REFUSED
+from chassis.tenancy.approvals import Approvals
 from chassis.tenancy.guard import tenant_of_name
 from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import inbox, stack
@@ -55,6 +56,17 @@ def begin(event: JsonObject, options: argparse.Namespace) -> int:
         return 0
     print(f"started {reply['executionArn']}", file=sys.stderr)
     return wait(reply["executionArn"], as_json=options.json)
+
+
+def approvals(options: argparse.Namespace) -> int:
+    """List the approvals of a tenant that wait for an answer, or those that do no longer."""
+    client, table = stack.client("dynamodb"), stack.output("TenantTableName")
+    found, _ = Approvals(options.tenant, client, table).in_state(options.state, options.limit, None)
+    for told in (record.to_wire(time.time()) for record in found):
+        by = f" by {told['decidedBy']}" if told["decidedBy"] else ""
+        line = f"{told['askedAt']}  {told['state']}{by}  {told['workflowId']}  {told['approval']}"
+        print(json.dumps(told) if options.json else line)
+    return 0
 
 
 def read_event(path: Path) -> JsonObject:

@@ -205,5 +205,5 @@ def test_the_verbs_of_ops_that_everybody_types_are_verbs_of_make() -> None:
     calls = [call for calls in CALLS.values() for call in calls if "ops" in call]
 
     assert set(VERBS) - {call[call.index("ops") + 1] for call in calls} == {
-        *("pause", "resume", "export")
+        *("approvals", "pause", "resume", "export")
     }

@@ -17,13 +17,15 @@ from botocore.stub import Stubber
 from chassis import JsonObject
 from chassis.functions import reconciler
 from chassis.functions.approver import approver
+from chassis.model import Approval, Decision
 from chassis.tenancy import stores
+from chassis.tenancy.approvals import Approvals
 from chassis.tenancy.credentials import tenant_client
 from chassis.tenancy.registry import TablePartition
 from ops import executions, inbox, stack
 from ops.__main__ import main
 from tests.chassis import sample
-from tests.chassis.aws import TABLE, Add
+from tests.chassis.aws import TABLE, Add, ask
 from tests.chassis.ops.lambda_api import lambda_api
 from tests.execution import Execution, Start, make_event
 
@@ -45,6 +47,30 @@ def _a_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"stack_name": "sample", "region": "us-east-1"}
     monkeypatch.setattr(stack, "parameters", lambda: known)
     monkeypatch.setattr(executions, "POLL_SECONDS", 0.02)
+
+
+def test_approvals_are_listed_with_who_has_decided(
+    table: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(stack, "client", {"dynamodb": table}.__getitem__)
+    monkeypatch.setattr(stack, "output", {"TenantTableName": TABLE}.__getitem__)
+    names = ("one", "two", "three")
+    asked = [ask(table, approval=name, asked_at=at) for at, name in enumerate(names)]
+    ask(table, "globex", approval="another tenant's")
+    decided = Approval(Decision.REJECTED, goes_on=False, decided_by="ada")
+    Approvals("acme", table, TABLE).close(asked[1].id, decided, "service", 7)
+
+    assert main(["approvals", "--tenant", "acme"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "1970-01-01T00:00:02.000Z  PENDING  wf-1  three",
+        "1970-01-01T00:00:00.000Z  PENDING  wf-1  one",
+    ]
+    assert main(["approvals", "--tenant", "acme", "--limit", "1"]) == 0
+    assert capsys.readouterr().out.endswith("  three\n")
+    assert main(["approvals", "--tenant", "acme", "--state", "closed"]) == 0
+    assert capsys.readouterr().out == "1970-01-01T00:00:01.000Z  REJECTED by ada  wf-1  two\n"
+    assert main(["approvals", "--tenant", "acme", "--state", "closed", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["id"] == asked[1].id
 
 
 @pytest.fixture

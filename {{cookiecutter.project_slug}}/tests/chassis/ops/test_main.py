@@ -16,7 +16,7 @@ from ops import stack, steering
 from ops.__main__ import main
 
 VERBS = [
-    *("run", "cost", "start", "approve", "reject", "heartbeat"),
+    *("run", "cost", "start", "approve", "reject", "heartbeat", "approvals"),
     *("list", "show", "watch", "stop", "pause", "resume", "redrive", "export"),
     *("replay", "fork", "check-running", "operations"),
     *("tenant", "delete", "local"),
