@@ -134,7 +134,7 @@ def in_project(work: Path, script: str, *answers: str) -> None:
     run = subprocess.run(
         [str(python(work)), str(ROOT / "benchmarks" / script)],
         cwd=project(work),
-        env={**os.environ, "PYTHONPATH": "."},
+        env={**os.environ, "PYTHONPATH": f".{os.pathsep}src"},
         check=True,
         stdout=subprocess.PIPE,
     )
