@@ -165,14 +165,16 @@ def status_of(execution_arn: str) -> JsonObject:
 
 
 def pending_approvals(execution_arn: str) -> list[str]:
-    """The names of the approvals that an execution waits for."""
-    started: dict[str, str] = {}
+    """The names of the approvals that an execution waits for, once the approvers know of them."""
+    started, told = dict[str, str](), set[str]()
     for event in history(execution_arn):
         if event["EventType"] == "CallbackStarted":
             started[event["Id"]] = event["Name"].removesuffix(" create callback id")
         elif event["EventType"].startswith("Callback"):
             started.pop(event["Id"], None)
-    return list(started.values())
+        elif event["EventType"] == "StepSucceeded":
+            told.add(event["Name"].removesuffix(" submitter"))
+    return [name for name in started.values() if name in told]
 
 
 def history(execution_arn: str, *, payloads: bool = False) -> Iterator[JsonObject]:

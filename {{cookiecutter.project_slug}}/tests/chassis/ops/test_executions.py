@@ -383,6 +383,18 @@ def test_every_status_of_an_execution_is_known() -> None:
     assert not ended & executions.ACTIVE
 
 
+def test_nobody_is_waited_for_who_has_not_been_asked_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever answers what an execution waits for finds the question in the inbox."""
+    recorded = json.loads(Path(__file__).with_name("history.json").read_text(encoding="utf-8"))
+    events = [each for each in recorded["Events"] if each["EventType"] != "CallbackSucceeded"]
+    kinds = [(each["EventType"], each.get("Name")) for each in events]
+    told = kinds.index(("StepSucceeded", "approval submitter"))
+    assert told > kinds.index(("CallbackStarted", "approval create callback id"))
+    for seen, waits_for in ((told, []), (told + 1, ["approval"])):
+        monkeypatch.setattr(executions, "history", lambda _, seen=seen: iter(events[:seen]))
+        assert executions.pending_approvals("arn") == waits_for
+
+
 def test_a_paused_execution_is_not_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is waited for, and its approval is shown."""
     execution = start(make_event("a"))
