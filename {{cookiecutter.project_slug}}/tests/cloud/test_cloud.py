@@ -3,6 +3,9 @@
 Needs permission to use the stack's functions, its table and its dead-letter queue, and to make a
 queue, a subscription and a role for a minute. The executions are those of the tenant acme, unless
 TENANT names another.
+#% if cookiecutter.front_door == "http_api"
+API_TOKEN is an access token of that tenant, of somebody who may start and approve.
+#% endif
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from uuid import uuid4
 
 import boto3
 import pytest
+#% if cookiecutter.front_door == "http_api"
+import urllib3
+#% endif
 from botocore.exceptions import ClientError
 
 #% if cookiecutter.fan_out == "yes"
@@ -330,6 +336,61 @@ def test_more_chunks_than_recursive_loop_detection_counts(
 
     assert execution["Status"] == "SUCCEEDED", execution.get("Error")
     assert json.loads(execution["Result"])["mapResults"]["succeeded"] == items
+
+
+#% endif
+#% if cookiecutter.front_door == "http_api"
+@pytest.fixture
+def call() -> Callable[..., tuple[int, Any]]:
+    """Call the API of the stack, with POST if there is a body; returns the status and the body."""
+    try:
+        address = stack_output("PageUrl")
+    except KeyError:
+        pytest.skip("the stack has no API: it was deployed without JwtIssuer")
+
+    def send(path: str, body: Any = None, token: str | None = None) -> tuple[int, Any]:
+        headers = {"Idempotency-Key": uuid4().hex}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        method = "GET" if body is None else "POST"
+        reply = urllib3.request(method, address + path, headers=headers, json=body, timeout=30)
+        return reply.status, reply.json()
+
+    return send
+
+
+@pytest.mark.parametrize("path", ["/workflows", "/approvals"])
+def test_the_api_answers_nobody_without_a_valid_token(
+    call: Callable[..., tuple[int, Any]], path: str
+) -> None:
+    assert call(path)[0] == 401
+    assert call(path, token="none.that.is-valid")[0] == 401
+
+
+def test_a_workflow_is_started_and_answered_over_http(
+    call: Callable[..., tuple[int, Any]],
+) -> None:
+    token = os.environ.get("API_TOKEN")
+    if not token:
+        pytest.skip(f"no access token of {TENANT}: set API_TOKEN")
+    status, started = call("/workflows", make_event("a"), token)
+    assert status == 202, started
+    workflow = f"/workflows/{started['id']}"
+    asked: list[str] = []
+    for _ in range(60):
+        asked = call(workflow, token=token)[1]["waitsFor"]
+        if asked:
+            break
+        time.sleep(2)
+    listed = call("/approvals?limit=100", token=token)[1]["approvals"]
+    assert asked == [each["id"] for each in listed if each["workflow"] == started["id"]]
+
+    status, answered = call(f"/approvals/{asked[0]}", {"decision": "REJECTED"}, token)
+    if status == 403:
+        assert answered["detail"] == "whoever has started a workflow may not approve it"
+        assert call(f"{workflow}/cancel", {}, token)[0] == 202
+    else:
+        assert (status, answered["state"]) == (200, "REJECTED")
 
 
 #% endif
