@@ -5,9 +5,9 @@
     .venv/bin/python -m benchmarks.load --http --starts 20
 
 Renders a project, installs its tools, and runs ``clients.py`` in it, or with ``--http``
-``front_door.py``; each says what is asked for and what has to hold. The exit status is 1 if something does not. Needs python3.13 on the PATH; the
-first run takes about a quarter of an hour on two idle processors, most of it in moto; the last
-about five minutes.
+``front_door.py``; each says what is asked for and what has to hold. The exit status is 1 if
+something does not. Needs python3.13 on the PATH; the first run takes about a quarter of an hour on
+two idle processors, most of it in moto; the last about five minutes.
 """
 
 from __future__ import annotations

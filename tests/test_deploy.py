@@ -259,17 +259,20 @@ answers = [api("POST", approval, answer, tenant, subject)[0] for subject, tenant
 run = until("endedAt", "/workflows/" + started["id"])
 decided = api("GET", approval)[1]["decidedBy"]
 result = run["result"]["status"], run["result"]["mapResults"]["succeeded"]
-print(json.dumps([status, pending["evidence"]["items"], *answers, decided, *result]))
+_, drawn = api("GET", "/workflows/" + started["id"] + "/timeline")
+words = drawn["summary"].split()[0], "process-items" in drawn["svg"]
+print(json.dumps([status, pending["evidence"]["items"], *answers, decided, *result, *words]))
 """
 
 
 def front_door(deployed: Deployed) -> None:
-    """Started, listed, approved once and followed, by the events that API Gateway would send."""
+    """Started, listed, approved once, followed and drawn, by the events that API Gateway would send."""
     done = deployed.script(OVER_HTTP)
     assert done.returncode == 0, done.stderr
     # Of another tenant, of who has started it, of somebody else, and a second time.
     answers = [403 if "ENV" in deployed.env else 404, 403, 200, 409]
-    assert json.loads(done.stdout) == [202, 2, *answers, "grace", "COMPLETED", 2]
+    drawn = ["SUCCEEDED", True]
+    assert json.loads(done.stdout) == [202, 2, *answers, "grace", "COMPLETED", 2, *drawn]
 
 
 def update_while_one_waits(deployed: Deployed) -> str:

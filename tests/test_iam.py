@@ -594,12 +594,13 @@ FRONT_DOOR = [
         )
     ),
     item("acme", "acme", expected=DENIED, role="ApiRole"),
-    # A tenant's own executions are answered, and stopped.
+    # A tenant's own executions are answered, drawn, and stopped.
     *(
         replace(request, action=f"lambda:{action}", role="TenantApiRole")
         for action in (
             "SendDurableExecutionCallbackSuccess",
             "SendDurableExecutionCallbackFailure",
+            "GetDurableExecutionHistory",
             "StopDurableExecution",
         )
         for request in (
@@ -618,11 +619,12 @@ FRONT_DOOR = [
     *(
         Request(
             role,
-            "lambda:StopDurableExecution",
+            f"lambda:{action}",
             EXECUTION,
             DENIED,
             {"aws:PrincipalTag/TenantId": "acme"},
         )
+        for action in ("GetDurableExecutionHistory", "StopDurableExecution")
         for role in (*FUNCTION_ROLES, "ApiRole", "TenantRole", "TenantApproverRole")
     ),
     *(
@@ -630,7 +632,6 @@ FRONT_DOOR = [
         for role in ("ApiRole", "TenantApiRole")
         for action, resource in (
             ("GetDurableExecution", EXECUTION),
-            ("GetDurableExecutionHistory", EXECUTION),
             ("CheckpointDurableExecution", EXECUTION),
             ("ListDurableExecutionsByFunction", WORKFLOW),
         )

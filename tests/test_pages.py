@@ -148,6 +148,7 @@ SENTENCES = {
         ("Usage that the meter did not take is in the log.", "invoke"),
         ("execution or a chunk that is stopped,", "invoke fan_out=yes"),
         ("`API_TOKEN` is an access token of the tenant", "front_door=http_api"),
+        ("the page of the front door", "front_door=http_api"),
         ("One of them processes more than 16 chunks.", "fan_out=yes"),
         ("the address of the approval on it.", "front_door=http_api"),
         (", if the API has started it |", "front_door=http_api"),

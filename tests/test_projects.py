@@ -74,7 +74,8 @@ def test_the_project_passes_its_own_checks(
         size = sum(path.stat().st_size for path in artefact.rglob("*"))
         assert size < (20_000_000 if function == "ApiFunction" else 15_000_000)  # with Powertools
         # What the API needs and what it serves are in no other artefact.
-        of_the_api = [artefact / "aws_lambda_powertools", artefact / "chassis/functions/api.py"]
+        modules = (f"chassis/functions/{name}.py" for name in ("api", "history", "timeline"))
+        of_the_api = [artefact / name for name in ("aws_lambda_powertools", *modules)]
         pages = {*artefact.glob("chassis/*/page.*"), *artefact.glob("chassis/*/*.js")}
         assert {path.exists() for path in of_the_api} == {function == "ApiFunction"}
         assert len(pages) == (5 if function == "ApiFunction" else 0)

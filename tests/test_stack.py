@@ -48,7 +48,7 @@ NAMES = {
         *("ApiFunction", "JWT_ISSUER", "PAGE_CLIENT_ID", "SIGN_IN_ORIGIN", "PROJECT"),
         *("TENANT_CLAIM", "ROLES_CLAIM", "FOUR_EYES"),
         *("ApiRole", "ApiRole/StartExecutions", "TenantApiRole", "TenantApiRole/OwnPartition"),
-        *("TenantApiRole/ListOwnRows", "TenantApiRole/AnswerAndStopOwnExecutions"),
+        *("TenantApiRole/ListOwnRows", "TenantApiRole/AnswerReadAndStopOwnExecutions"),
         *("ServeTenants", "ServeTenants/ServeOneTenant", "ApiErrorsAlarm", "ApiThrottlesAlarm"),
     },
     "front_door=http_api fan_out=yes": {"TenantApiRole/SeeOwnObjects"},

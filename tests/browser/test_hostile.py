@@ -84,6 +84,23 @@ def test_what_the_server_says_is_text_too(driver: Driver, visit: Visit, tenant: 
         harmless(page)
 
 
+def test_a_picture_is_no_more_than_a_picture(driver: Driver, visit: Visit, tenant: str) -> None:
+    """Not even one of a server that has been taken over; ``visit`` sees to what it may not do."""
+    driver.ask(tenant)
+    page = visit("/runs")
+    page.get_by_role("link", name="order-2026-0042").click()
+    picture = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="alert(1)">'
+        '<script>alert(1)</script><image href="https://evil.example/"/></svg>'
+    )
+    drawn = json.dumps({"svg": picture, "summary": ATTACK})
+    page.route("**/timeline", lambda route: route.fulfill(body=drawn))
+    page.get_by_role("button", name="Draw the timeline").click()
+    expect(page.get_by_role("img")).to_be_visible()
+    expect(page.locator("figcaption")).to_have_text(ATTACK)
+    expect(page.locator(ELEMENTS)).to_have_count(1)  # the image
+
+
 def test_an_address_makes_nothing(driver: Driver, visit: Visit) -> None:
     page = visit()
     for path in (

@@ -162,6 +162,29 @@ def test_cancelling_takes_a_second_click(driver: Driver, visit: Visit, tenant: s
     expect(page.get_by_role("main")).to_contain_text("Stopped")
 
 
+def test_a_timeline_is_drawn_when_it_is_asked_for(
+    driver: Driver, visit: Visit, tenant: str
+) -> None:
+    driver.ask(tenant)
+    page = visit("/runs")
+    page.get_by_role("link", name="order-2026-0042").click()
+    draw = page.get_by_role("button", name="Draw the timeline")
+    # API Gateway refuses in words of its own.
+    page.route(
+        "**/timeline",
+        lambda route: route.fulfill(status=429, json={"message": "Too Many Requests"}),
+        times=1,
+    )
+    draw.click()
+    expect(page.get_by_role("alert")).to_contain_text("There are too many at the moment.")
+    draw.click()
+    expect(page.get_by_role("img", name="RUNNING for")).to_be_visible()
+    expect(page.locator("figcaption")).to_contain_text("1 waiting: approval")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    page.get_by_role("button", name="Draw it again").click()
+    expect(page.get_by_role("button", name="Draw it again")).to_be_enabled()
+
+
 @pytest.mark.parametrize(
     ("written", "said"),
     [

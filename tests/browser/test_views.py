@@ -98,6 +98,11 @@ def test_every_view_can_be_read_by_everybody(
     page.get_by_role("link", name="order-2026-0044").click()
     expect(page.get_by_role("region", name="Result")).to_be_visible()
     check(page, "run")
+    page.get_by_role("button", name="Draw the timeline").click()
+    picture = page.get_by_role("img", name="SUCCEEDED after")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") == 1000  # it is an SVG that is one
+    check(page, "run-timeline")
     page.go_back()
     page.get_by_role("link", name="order-2026-0043", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()

@@ -17,6 +17,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from chassis.functions.history import events_of
 from chassis.model import REFUSED
 from chassis.tenancy.approvals import Approvals
 from chassis.tenancy.guard import tenant_of_name
@@ -25,9 +26,6 @@ from ops import inbox, stack
 
 ACTIVE = {"RUNNING", "PAUSING", "PAUSED"}
 """Statuses of an execution that is not over."""
-
-PAGE = 1000
-"""Events that are asked for at once: as many as there can be (Lambda API, read 2026-11-25)."""
 
 GONE_ON = {"ResourceNotFoundException", "ResourceConflictException"}
 """Codes of errors: the execution is not there any more, or not in a state that allows it."""
@@ -179,14 +177,7 @@ def pending_approvals(execution_arn: str) -> list[str]:
 
 def history(execution_arn: str, *, payloads: bool = False) -> Iterator[JsonObject]:
     """Every event of the execution, page by page, perhaps with inputs, results and errors."""
-    client = stack.client("lambda")
-    page: JsonObject = {"DurableExecutionArn": execution_arn, "IncludeExecutionData": payloads}
-    while True:
-        response = client.get_durable_execution_history(**page, MaxItems=PAGE)
-        yield from response["Events"]
-        if not response.get("NextMarker"):
-            return
-        page["Marker"] = response["NextMarker"]
+    return events_of(stack.client("lambda"), execution_arn, payloads=payloads)
 
 
 def workflow() -> str:

@@ -24,9 +24,10 @@ from aws_durable_execution_sdk_python_testing import DurableFunctionTestResult
 from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFoundException
 from aws_durable_execution_sdk_python_testing.runner import Operation, StepOperation
 
+from chassis.functions import timeline
 from chassis.model import REFUSED, Definition
 from chassis.wire import JsonObject, NotJsonError, parse_json
-from ops import local, timeline
+from ops import local
 
 RUNS = local.ROOT / ".runs"
 ANSWERS = {"approve": "APPROVED", "reject": "REJECTED"}

@@ -15,10 +15,11 @@ from itertools import islice, takewhile
 from pathlib import Path
 from shutil import get_terminal_size
 
+from chassis.functions import timeline
+from chassis.functions.history import History, Operation, counted, duration, read_history
 from chassis.tenancy.guard import tenant_of_name
 from chassis.wire import JsonObject
-from ops import executions, stack, timeline
-from ops.history import History, Operation, counted, duration, read_history
+from ops import executions, stack
 
 WATCH_SECONDS = 2
 """How often a watched execution is looked at: up to 10 pages of 1,000 events, 15 a second may be.

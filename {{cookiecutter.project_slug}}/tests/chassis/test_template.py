@@ -20,6 +20,8 @@ import pytest
 
 #% if cookiecutter.front_door == "http_api"
 from chassis.functions import page, reconciler
+from chassis.functions.api import MOST_EVENTS
+from chassis.functions.history import PAGE
 #% else
 from chassis.functions import reconciler
 #% endif
@@ -438,10 +440,11 @@ def test_the_functions_of_the_chassis_may_do_this_and_nothing_else() -> None:
                 arn("TenantTable"),
             ),
             "ListOwnRows": ("dynamodb:Query", {"Fn::Sub": "${TenantTable.Arn}/index/listed"}),
-            "AnswerAndStopOwnExecutions": (
+            "AnswerReadAndStopOwnExecutions": (
                 [
                     "lambda:SendDurableExecutionCallbackSuccess",
                     "lambda:SendDurableExecutionCallbackFailure",
+                    "lambda:GetDurableExecutionHistory",
                     "lambda:StopDurableExecution",
                 ],
                 {"Fn::Sub": WORKFLOW + ":*/durable-execution/${!aws:PrincipalTag/TenantId}_*/*"},
@@ -570,7 +573,7 @@ def test_a_tenant_role_takes_a_tag_and_reaches_what_the_tag_names(
     }
     #% if cookiecutter.front_door == "http_api"
     others |= {
-        "AnswerAndStopOwnExecutions": tagged,
+        "AnswerReadAndStopOwnExecutions": tagged,
         "SeeOwnObjects": tagged,
         #% if cookiecutter.fan_out == "yes" and cookiecutter.customer_managed_key == "yes"
         "DecryptObjects": {"StringEquals": via("s3")},
@@ -934,6 +937,9 @@ def test_the_access_log_has_no_claim_and_no_token() -> None:
         for name in ("requestId", "routeKey", "status", "responseLatency", "error.messageString")
     }
     assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] <= 100
+    picture = stage["RouteSettings"]["GET /workflows/{id}/timeline"]
+    looks = max(picture.values()) * MOST_EVENTS / PAGE
+    assert looks <= 15, "the looks at a history that an account has in a second"
 
 
 #% endif

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
-from botocore.exceptions import ClientError
 
 #% if cookiecutter.front_door == "http_api"
 from chassis.functions import api, approver, reconciler, starter
@@ -28,6 +28,10 @@ class Lambda:
         self.status: str | None = None
         self.execution_id = "id"
         self.meanwhile: Callable[[], object] | None = None
+        #% if cookiecutter.front_door == "http_api"
+        self.history: list[dict[str, Any]] = []
+        #% endif
+        self.exceptions = boto3.client("lambda").exceptions
 
     def __getattr__(self, operation: str) -> Callable[..., Any]:
         def call(**request: Any) -> Any:
@@ -36,9 +40,17 @@ class Lambda:
             if meanwhile:
                 meanwhile()
             if self.error:
-                raise ClientError({"Error": {"Code": self.error, "Message": "no"}}, operation)
+                error = {"Error": {"Code": self.error, "Message": "no"}}
+                raise self.exceptions.from_code(self.error)(error, operation)
             if operation == "get_durable_execution":
                 return {"Status": self.status}
+            #% if cookiecutter.front_door == "http_api"
+            if operation == "get_durable_execution_history":
+                start = int(request.get("Marker", 0))
+                end = start + request["MaxItems"]
+                more = {"NextMarker": str(end)} if end < len(self.history) else {}
+                return {"Events": self.history[start:end], **more}
+            #% endif
             name = request.get("DurableExecutionName", "")
             return {"DurableExecutionArn": arn_of(name, self.execution_id)}
 

@@ -15,7 +15,7 @@ import pytest
 from botocore.stub import Stubber
 
 from chassis import JsonObject
-from chassis.functions import reconciler
+from chassis.functions import history, reconciler
 from chassis.functions.approver import approver
 from chassis.model import Approval, Decision
 from chassis.tenancy import stores
@@ -239,7 +239,7 @@ def test_an_execution_that_is_not_there(serve: Serve, capsys: pytest.CaptureFixt
 
 def test_a_history_is_read_to_its_last_page(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The approval that waits is on the last page."""
-    monkeypatch.setattr(executions, "PAGE", 60)
+    monkeypatch.setattr(history, "PAGE", 60)
 
     def items_first(execution: Any) -> JsonObject:
         plan = execution.prepare_work()
@@ -251,7 +251,7 @@ def test_a_history_is_read_to_its_last_page(serve: Serve, monkeypatch: pytest.Mo
     assert execution.question.message["approval"] == "late"
 
     events = list(executions.history(execution.arn))
-    assert len(events) > executions.PAGE
+    assert len(events) > history.PAGE
     assert [event["EventId"] for event in events] == list(range(1, len(events) + 1))
     assert executions.pending_approvals(execution.arn) == ["late"]
     execution.approve()

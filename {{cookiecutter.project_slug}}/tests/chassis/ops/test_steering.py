@@ -19,10 +19,10 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from werkzeug.serving import make_server
 
+from chassis.functions.history import Operation, read_history
 from chassis.tenancy.guard import execution_name
 from ops import emulator, executions, stack, steering
 from ops.__main__ import main
-from ops.history import Operation, read_history
 from tests.chassis.ops.lambda_api import lambda_api
 from tests.execution import Execution, Start, make_event
 

@@ -12,8 +12,16 @@ from html import escape
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
+from chassis.functions.history import (
+    History,
+    Operation,
+    Span,
+    counted,
+    duration,
+    printable,
+    read_history,
+)
 from chassis.wire import JsonObject
-from ops.history import History, Operation, Span, counted, duration, printable, read_history
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 1000, 270, 110, 46, 24
 """Of the picture, the names, the durations, the axis and a row, in pixels."""

@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 import pytest
 
 from chassis import JsonObject, TransientError
-from ops import history, timeline
-from ops.history import SCREEN, read_history
-from ops.timeline import LEFT, RIGHT, ROW, TOP, WIDTH
+from chassis.functions import history, timeline
+from chassis.functions.history import SCREEN, read_history
+from chassis.functions.timeline import LEFT, RIGHT, ROW, TOP, WIDTH
 from tests.chassis.conftest import Failing
 from tests.execution import Start, make_event
 

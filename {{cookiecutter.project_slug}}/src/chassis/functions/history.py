@@ -20,6 +20,9 @@ _EVENT = re.compile(r"(Execution|Context|Step|Wait|Callback|ChainedInvoke)([A-Z]
 _OUTSIDE = re.compile(r"Execution.*|(Wait|Callback|ChainedInvoke)(Succ|Fail|TimedOut|Stop|Canc).*")
 """What happens while nothing has to run."""
 
+PAGE = 1_000
+"""Events that are asked for at once: as many as there can be (Lambda API, read 2026-11-25)."""
+
 SCREEN = 40
 """Rows of a picture or a tree that the operations inside one other may take."""
 
@@ -144,6 +147,23 @@ class History:
             more = f" and {len(names) - 10:,} more" if names[10:] else ""
             if names:
                 yield f"{len(names):,} {word}: {', '.join(names[:10])}{more}."
+
+
+def events_of(client: Any, execution_arn: str, *, payloads: bool = False) -> Iterator[JsonObject]:
+    """Every event of an execution, page by page, perhaps with inputs, results and errors.
+
+    Args:
+        client: boto3's, of Lambda.
+        execution_arn: the durable execution.
+        payloads: whether to ask for its data as well.
+    """
+    page: JsonObject = {"DurableExecutionArn": execution_arn, "IncludeExecutionData": payloads}
+    while True:
+        response = client.get_durable_execution_history(**page, MaxItems=PAGE)
+        yield from response["Events"]
+        if not response.get("NextMarker"):
+            return
+        page["Marker"] = response["NextMarker"]
 
 
 def read_history(
