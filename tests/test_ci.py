@@ -81,7 +81,8 @@ def test_the_workflow_of_a_project(ci: dict[str, Any], rendering: Project) -> No
             assert step["with"]["python-version"] == answers["python_version"]
         if "configure-aws-credentials" in step.get("uses", ""):
             assert step["with"]["aws-region"] == answers["aws_region"]
-            assert step["with"]["role-to-assume"] == "${{ vars.AWS_DEPLOY_ROLE_ARN }}"
+            role = step["with"]["role-to-assume"]
+            assert re.fullmatch(r"\$\{\{ vars\.AWS_(CHECK|DEPLOY)_ROLE_ARN \}\}", role)
             assert "aws-access-key-id" not in step["with"]
     targets = set(re.findall(r"^([\w./-]+):", rendering.read("Makefile"), re.M))
     for job in ci["jobs"].values():
@@ -91,8 +92,8 @@ def test_the_workflow_of_a_project(ci: dict[str, Any], rendering: Project) -> No
 def test_what_is_on_main_is_deployed_after_its_tests(
     ci: dict[str, Any], rendering: Project
 ) -> None:
-    (deploy,) = (job for job in ci["jobs"].values() if "id-token" in job.get("permissions", {}))
-    assert commands(deploy) & DEPLOYING
+    (deploy,) = (job for job in ci["jobs"].values() if commands(job) & DEPLOYING)
+    assert "id-token" in deploy["permissions"]
     assert {command for job in needed(ci, deploy) for command in commands(job)} >= BEFORE
     for part in ("github.ref == 'refs/heads/main'", "vars.AWS_DEPLOY_ROLE_ARN != ''"):
         assert part in deploy["if"]

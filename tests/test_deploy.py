@@ -266,7 +266,7 @@ print(json.dumps([status, pending["evidence"]["items"], *answers, decided, *resu
 
 
 def front_door(deployed: Deployed) -> None:
-    """Started, listed, approved once, followed and drawn, by the events that API Gateway would send."""
+    """The whole way, by the events that API Gateway would send."""
     done = deployed.script(OVER_HTTP)
     assert done.returncode == 0, done.stderr
     # Of another tenant, of who has started it, of somebody else, and a second time.

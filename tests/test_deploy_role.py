@@ -49,6 +49,10 @@ def stack(action: str, resource: str, expected: str, **context: Any) -> Request:
     return Request("StackRole", action, resource, expected, context)
 
 
+def checker(action: str, resource: str, expected: str) -> Request:
+    return Request("CheckRole", action, resource, expected, {})
+
+
 def to(service: str) -> dict[str, str]:
     return {"iam:PassedToService": f"{service}.amazonaws.com"}
 
@@ -57,6 +61,10 @@ def requests(ours: str, others: list[str]) -> list[Request]:
     """What may be asked for of our stack, and not of others."""
     change = "cloudformation:CreateChangeSet"
     of_ours = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:order-approvals-starter"
+    tenancy = "silo" if ours == TENANTS_STACK else "pool"
+    workflow = of_ours.replace(
+        "order-approvals-starter", f"{ours.split('/')[1]}-workflow-{tenancy}"
+    )
     imports = {"cloudformation:ImportResourceTypes": ["AWS::KMS::Key"]}
     return [
         # The job: our stack, in the role of CloudFormation, and no import.
@@ -77,6 +85,22 @@ def requests(ours: str, others: list[str]) -> list[Request]:
         job("s3:DeleteObject", f"{BUCKET}/{ours.split('/')[1]}/code", DENIED),
         job("lambda:InvokeFunction", of_ours, DENIED),
         job("lambda:UpdateFunctionCode", of_ours, DENIED),
+        # What checks the executions that run: it reads them, and nothing else.
+        checker("cloudformation:DescribeStackResources", ours, ALLOWED),
+        *(checker("cloudformation:DescribeStackResources", each, DENIED) for each in others),
+        checker("lambda:ListDurableExecutionsByFunction", workflow, ALLOWED),
+        checker("lambda:ListDurableExecutionsByFunction", of_ours, DENIED),
+        *(
+            checker(f"lambda:{action}", f"{function}:3/durable-execution/acme_1/id", expected)
+            for action, function, expected in (
+                ("GetDurableExecutionHistory", workflow, ALLOWED),
+                ("GetDurableExecutionHistory", of_ours, DENIED),
+                ("StopDurableExecution", workflow, DENIED),
+                ("SendDurableExecutionCallbackSuccess", workflow, DENIED),
+            )
+        ),
+        checker("lambda:InvokeFunction", workflow, DENIED),
+        checker("iam:PassRole", STACK_ROLE, DENIED),
         # CloudFormation: what has the stack's name, and no role without the boundary.
         stack("lambda:UpdateFunctionCode", of_ours, ALLOWED),
         stack("lambda:UpdateFunctionCode", of_ours.replace("approvals-", "approvals2-"), DENIED),
@@ -158,7 +182,7 @@ def test_ci_can_change_one_stack(
                 for policy in resources[name]["Properties"]["Policies"]
             ]
         }
-        for name in ("DeployRole", "StackRole")
+        for name in ("DeployRole", "CheckRole", "StackRole")
     }
     asked = requests(ours, others)
     for request in ACCESS_LOG:

@@ -161,7 +161,7 @@ SENTENCES = {
     ],
     "docs/deploy.md": [
         ("| `src/requirements-api.in` | what is shipped with the API", "front_door=http_api"),
-        ("The matrix of `deploy` lists the tenants;", "tenancy=silo"),
+        ("The matrix of `deploy`, and that of", "tenancy=silo"),
         ("and likewise for every other tenant, and commit it:", "tenancy=silo"),
         ('parameter_overrides = "TenantId=acme PermissionsBoundary=', "tenancy=silo"),
     ],
@@ -171,6 +171,7 @@ SENTENCES = {
         ("Sid: Bucket", "fan_out=yes"),
         ("Sid: Key", "customer_managed_key=yes"),
         ("Sid: UseOfKey", "customer_managed_key=yes"),
+        ("Sid: Decrypt", "customer_managed_key=yes"),
     ],
     ".checkov.yaml": [
         ("- CKV_AWS_173", "not customer_managed_key=yes"),

@@ -38,7 +38,7 @@ from chassis.tenancy.guard import Stack, execution_name
 from chassis.tenancy.profile import read_tiers
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject
-from ops import deletion, local, stack
+from ops import deletion, executions, local, stack
 from ops.client import WatchedClient
 
 OURS = {"prepare-work", "aggregate-results"}
@@ -139,14 +139,6 @@ def came_of(status: str, result: str | None, error: JsonObject | None) -> Any:
     return [(error or {}).get(name) for name in ("ErrorType", "ErrorMessage")]
 
 
-def fetch(arn: str) -> list[JsonObject]:
-    """The events of an execution of the stack, with their payloads, page by page."""
-    pages = stack.client("lambda").get_paginator("get_durable_execution_history")
-    asked = {"DurableExecutionArn": arn, "IncludeExecutionData": True}
-    found = pages.paginate(**asked, PaginationConfig={"PageSize": 1000})
-    return [event for page in found for event in page["Events"]]
-
-
 def load(options: argparse.Namespace) -> History:
     """The history that the command line names: one of the stack, or a file.
 
@@ -157,7 +149,7 @@ def load(options: argparse.Namespace) -> History:
         raise stack.UsageError("give the ARN of an execution, or --history FILE")
     found: Any = {"DurableExecutionArn": options.execution}
     if options.execution:
-        found["Events"] = fetch(options.execution)
+        found["Events"] = list(executions.history(options.execution, payloads=True))
     else:
         try:
             text = Path(options.history).read_text(encoding="utf-8")
@@ -458,7 +450,7 @@ def check_running(_: argparse.Namespace, definition: Definition[Any], run: Run) 
     said = list[str]()
     for execution in deletion.active(function):
         arn, name = execution["DurableExecutionArn"], execution["DurableExecutionName"]
-        history = read(fetch(arn), arn)
+        history = read(executions.history(arn, payloads=True), arn)
         outcome = play(history, definition, run)
         problem = problem_of(history, outcome)
         said += [problem] if problem else []

@@ -6,6 +6,7 @@ import re
 from functools import cache
 from typing import Any
 
+import pytest
 from samtranslator.yaml_helper import yaml_parse
 
 from ops.local import ROOT
@@ -47,14 +48,22 @@ def test_an_action_is_named_by_its_commit() -> None:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", line), line
 
 
-def test_only_the_job_that_deploys_can_have_credentials() -> None:
-    assert set(workflow()["jobs"]) == {"test", "deploy"}
+def test_only_jobs_on_main_can_have_credentials() -> None:
+    assert set(workflow()["jobs"]) == {"test", "check-running", "deploy"}
     assert workflow()["permissions"] == {"contents": "read"}
     assert "permissions" not in workflow()["jobs"]["test"]
-    assert workflow()["jobs"]["deploy"]["permissions"] == {"contents": "read", "id-token": "write"}
     assert "secrets." not in WORKFLOW
     assert "pull_request_target" not in WORKFLOW
-    for job in ("test", "deploy"):
+    for name, role in (("check-running", "CHECK"), ("deploy", "DEPLOY")):
+        variable = f"vars.AWS_{role}_ROLE_ARN"
+        job = workflow()["jobs"][name]
+        assert job["permissions"] == {"contents": "read", "id-token": "write"}
+        condition = f"github.ref == 'refs/heads/main' && {variable} != ''"
+        assert job["if"].removesuffix(" && !failure() && !cancelled()") == condition
+        (credentials,) = (each for each in steps(name) if "aws-actions" in each.get("uses", ""))
+        assert credentials["with"]["role-to-assume"].strip("${} ") == variable
+        assert set(credentials["with"]) == {"role-to-assume", "aws-region"}
+    for job in workflow()["jobs"]:
         assert action(job, "checkout")["persist-credentials"] is False
         assert workflow()["jobs"][job]["timeout-minutes"] <= 30
 
@@ -62,11 +71,13 @@ def test_only_the_job_that_deploys_can_have_credentials() -> None:
 def test_the_job_that_deploys_waits_for_the_tests_and_a_person() -> None:
     job = workflow()["jobs"]["deploy"]
 
-    assert job["needs"] == "test"
+    assert job["needs"] == ["test", "check-running"]
+    assert job["if"].endswith(" && !failure() && !cancelled()")  # one of them may be skipped
     assert job["environment"] == "production"
-    assert job["if"] == "github.ref == 'refs/heads/main' && vars.AWS_DEPLOY_ROLE_ARN != ''"
     #% if cookiecutter.tenancy == "silo"
     assert job["strategy"]["matrix"]["tenant"]
+    for name in ("strategy", "env"):
+        assert workflow()["jobs"]["check-running"][name] == job[name]
     assert job["env"]["ENV"] == "{% raw %}${{ matrix.tenant }}{% endraw %}"
     assert job["concurrency"] == "{% raw %}deploy-${{ matrix.tenant }}{% endraw %}"
 
@@ -94,12 +105,21 @@ def test_what_is_deployed_was_built_without_credentials() -> None:
     assert workflow()["env"] == {"PIP_ONLY_BINARY": ":all:"}
 
 
-def test_with_credentials_there_is_one_command() -> None:
-    credentials, last = steps("deploy")[-2:]
+@pytest.mark.parametrize(
+    ("job", "command"), [("check-running", "make check-running"), ("deploy", "make release")]
+)
+def test_with_credentials_there_is_one_command(job: str, command: str) -> None:
+    credentials, last = steps(job)[-2:]
 
     assert credentials["uses"].startswith("aws-actions/configure-aws-credentials@")
-    assert set(credentials["with"]) == {"role-to-assume", "aws-region"}
-    assert last["run"].startswith("make release")
+    assert last["run"].startswith(command)
+
+
+def test_what_is_checked_before_a_deployment_does_not_stop_it() -> None:
+    assert workflow()["jobs"]["check-running"]["needs"] == "test"
+    prepared, checked = commands("check-running")
+    assert prepared == "make .venv/ready"
+    assert checked.startswith('make check-running || echo "::warning::')
 
 
 def test_dependabot_looks_at_the_locks_and_the_actions() -> None:

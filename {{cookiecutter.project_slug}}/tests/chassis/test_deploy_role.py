@@ -230,7 +230,7 @@ def test_nobody_rises_by_a_role_of_the_stack() -> None:
             assert role["Properties"]["PermissionsBoundary"] == {
                 "Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]
             }, f"{name} has no PermissionsBoundary: CI could not make it"
-    for role in ("DeployRole", "StackRole"):
+    for role in ("DeployRole", "CheckRole", "StackRole"):
         assert resources()[role]["Properties"]["RoleName"].startswith("deploy-")
 
 
@@ -255,16 +255,40 @@ def test_the_boundary_is_what_the_roles_of_the_stack_may_do() -> None:
     assert "*" not in [statement["Resource"] for statement in document["Statement"]]
 
 
-def test_the_job_is_of_one_repository_and_may_change_one_stack() -> None:
-    (trust,) = resources()["DeployRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+def require_trust(role: str, subject: str) -> None:
+    """It is for the jobs of the repository that GitHub names so, and for nobody else."""
+    (trust,) = resources()[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
     github = "token.actions.githubusercontent.com"
-    subject = {"Fn::Sub": "repo:${Repository}:environment:production"}
+    of_ours = {"Fn::Sub": subject}
     assert trust["Action"] == "sts:AssumeRoleWithWebIdentity"
     assert trust["Principal"]["Federated"]["Fn::Sub"].endswith(f":oidc-provider/{github}")
     assert trust["Condition"] == {
-        "StringEquals": {f"{github}:aud": "sts.amazonaws.com", f"{github}:sub": subject}
+        "StringEquals": {f"{github}:aud": "sts.amazonaws.com", f"{github}:sub": of_ours}
     }
 
+
+def test_what_runs_is_read_on_main_if_that_is_wanted_and_nothing_else() -> None:
+    require_trust("CheckRole", "repo:${Repository}:ref:refs/heads/main")
+    parsed = yaml_parse((ROOT / "deploy-role.yaml").read_text(encoding="utf-8"))
+    assert resources()["CheckRole"]["Condition"] == "ChecksRunning"
+    assert parsed["Conditions"]["ChecksRunning"] == {"Fn::Equals": [{"Ref": "CheckRunning"}, "yes"]}
+    assert parsed["Parameters"]["CheckRunning"]["Default"] == "no"
+    workflow = f":function:{STACK}-workflow-{{ cookiecutter.tenancy }}"
+    assert {
+        statement["Action"]: statement["Resource"]["Fn::Sub"].partition("${AWS::AccountId}")[2]
+        for statement in statements("CheckRole").values()
+    } == {
+        "cloudformation:DescribeStackResources": f":stack/{STACK}/*",
+        "lambda:ListDurableExecutionsByFunction": workflow,
+        "lambda:GetDurableExecutionHistory": f"{workflow}:*/durable-execution/*",
+        #% if cookiecutter.customer_managed_key == "yes"
+        "kms:Decrypt": ":key/*",
+        #% endif
+    }
+
+
+def test_the_job_is_of_one_repository_and_may_change_one_stack() -> None:
+    require_trust("DeployRole", "repo:${Repository}:environment:production")
     every = statements("DeployRole")
     assert actions(list(every.values())) == set(
         names(

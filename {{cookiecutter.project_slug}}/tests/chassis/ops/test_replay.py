@@ -149,7 +149,7 @@ def test_every_kind_of_operation(
     execution = start_everything(start, 260, NESTING=nesting, MAP_MAX_CONCURRENCY="50")
     before = ran.copy()
     with served(execution, monkeypatch):
-        events = replay.fetch(execution.arn)
+        events = list(executions.history(execution.arn, payloads=True))
         assert replay.replay_it(options(execution.arn), sample.definition(large), everything) == 0
     printed = capsys.readouterr()
 
