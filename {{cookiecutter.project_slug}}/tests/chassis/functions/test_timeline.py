@@ -309,6 +309,23 @@ def test_no_name_is_markup() -> None:
     page.encode()  # no half of a surrogate pair
 
 
+def test_what_is_long_is_cut() -> None:
+    error = {"ErrorType": "Error", "ErrorMessage": "e" * 9_000}
+    events = events_of(
+        "0 ExecutionStarted", f"1 StepStarted Step {'n' * 99}", f"2 StepFailed Step {'n' * 99}"
+    )
+    events[2]["StepFailedDetails"] = {"Error": {"Payload": error}}
+
+    picture, page = Picture(timeline.timeline(events)), timeline.page(events)
+
+    (label,) = (name for name in picture.rows if name.startswith("n"))
+    assert label.endswith("n…")
+    assert len(label) < LEFT / 6  # pixels of a letter
+    assert f"Error: {'e' * 400}" in picture.title(label)
+    assert picture.title(label).count("e") < 600
+    assert max(map(len, re.findall("Error: e+…", page))) == timeline.MOST_TEXT
+
+
 def test_a_page_needs_nothing_beside_itself(start: Start) -> None:
     execution = start(make_event("a", ""))
     execution.approve()

@@ -219,4 +219,5 @@ def test_the_receipt_speaks_of_this_stack() -> None:
     recovery = resources["TenantTable"]["Properties"]["PointInTimeRecoverySpecification"]
 
     assert resources["DeadLetterQueue"]["Properties"]["MessageRetentionPeriod"] == seconds
-    assert recovery == {"PointInTimeRecoveryEnabled": True}  # 35 days, if it is not said
+    assert recovery == {"PointInTimeRecoveryEnabled": True}
+    assert erasure.BACKUP_DAYS == 35  # if it is not said

@@ -100,6 +100,22 @@ def test_a_rejection_is_an_output(run_sample: Run, capsys: pytest.CaptureFixture
     assert output["tenantId"] == "demo"  # the one of the command line
 
 
+@pytest.mark.parametrize("user", ["grace", None])
+def test_whoever_sits_there_has_decided(
+    run_sample: Run,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    user: str | None,
+) -> None:
+    monkeypatch.delenv("USER", raising=False)
+    if user:
+        monkeypatch.setenv("USER", user)
+    assert run_sample("approve") == 0
+
+    (approval,) = json.loads(capsys.readouterr().out)["approvals"]
+    assert approval["decidedBy"] == (user or "somebody")
+
+
 def test_nobody_answers_in_time(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_sample("timeout", CALLBACK_TIMEOUT_ACTION="fail", CALLBACK_HEARTBEAT="1m") == 1
 
