@@ -152,11 +152,16 @@ def of_python(file: str, was: str) -> Iterator[Make]:
 def of_yaml(file: str, was: str) -> Iterator[Make]:
     """A line that is missing, of those that have none below them, or has a larger number."""
     lines = was.splitlines(keepends=True)
+    message = sys.maxsize  # the indent of a description that goes on
     for number, line in enumerate(lines):
         below = lines[number + 1] if number + 1 < len(lines) else ""
-        is_leaf = len(below) - len(below.lstrip()) <= len(line) - len(line.lstrip())
+        indent = len(line) - len(line.lstrip())
+        is_leaf = len(below) - len(below.lstrip()) <= indent
+        if indent > message or not line.strip():
+            continue
         is_for_people = line.lstrip().startswith(("#", "Description:", "AlarmDescription:"))
-        if not line.strip() or is_for_people:
+        message = indent if is_for_people else sys.maxsize
+        if is_for_people:
             continue
         larger = re.sub(r"(?<=: )\d+$", lambda found: str(int(found[0]) + 1), line)
         for wrong in [""] * is_leaf + [larger] * (larger != line):

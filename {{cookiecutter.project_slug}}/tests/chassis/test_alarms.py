@@ -210,7 +210,7 @@ def shown_by(dimension: str, value: str) -> str:
 
 def test_the_dashboard_is_one_screen_of_metrics_that_exist() -> None:
     widgets, references = dashboard()
-    shown = 0
+    shown = list[tuple[str, str]]()
 
     # Three rows of three on a grid that is 24 wide (CloudWatch API reference, dashboard body).
     assert len(widgets) <= 9
@@ -225,8 +225,9 @@ def test_the_dashboard_is_one_screen_of_metrics_that_exist() -> None:
             assert rest[::2] == [metric.dimension] * bool(metric.dimension), name
             for dimension, value in zip(rest[::2], rest[1::2], strict=True):
                 assert shown_by(dimension, value)
-            shown += 1
-    assert shown <= 50  # of a dashboard that is free
+            shown.append((namespace, name))
+    assert {*shown} == METRICS.keys()
+    assert len(shown) <= 50  # of a dashboard that is free
     assert {each.partition(".")[0] for each in references} <= {
         *template()["Resources"],
         "AWS::Region",

@@ -144,7 +144,9 @@ def test_another_execution_of_a_running_name_is_not_said_to_have_started(
     START(EVENT, None)
     lambda_.execution_id = "another"
 
-    assert START(EVENT, None)["started"] is False
+    refused = START(EVENT, None)
+    assert refused["started"] is False
+    assert "processed before (by another execution)" in refused["reason"]
     assert running(table, "acme") == 1
 
 

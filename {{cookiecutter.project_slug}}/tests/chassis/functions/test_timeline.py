@@ -309,6 +309,12 @@ def test_no_name_is_markup() -> None:
     page.encode()  # no half of a surrogate pair
 
 
+def test_a_history_without_its_beginning_runs() -> None:
+    read = read_history(events_of("1 StepSucceeded Step a", "2 StepStarted Step b"))
+
+    assert [each.status for each in read.root.everything()] == ["RUNNING", "SUCCEEDED", "RUNNING"]
+
+
 def test_what_is_long_is_cut() -> None:
     error = {"ErrorType": "Error", "ErrorMessage": "e" * 9_000}
     events = events_of(
