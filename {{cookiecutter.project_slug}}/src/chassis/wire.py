@@ -224,7 +224,7 @@ def shorten(text: str, most: int) -> str:
     ('too ', '日')
     """
     while (size := json_size(text)) > most:
-        text = text[: min(len(text) - 1, len(text) * most // size)]
+        text = text[: len(text) * most // size]  # shorter, because most is less than size
     return text
 
 

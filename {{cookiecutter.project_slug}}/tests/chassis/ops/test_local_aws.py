@@ -141,6 +141,17 @@ def test_down_stops_the_process_that_it_names(
 
 
 @pytest.mark.usefixtures("ours")
+def test_what_does_not_stop_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(os, "kill", lambda *_: None)
+    monkeypatch.setattr(local_aws, "START_SECONDS", 0.2)
+
+    assert main(["local", "down"]) == 1
+    assert capsys.readouterr().err == f"process {os.getpid()} does not stop\n"
+
+
+@pytest.mark.usefixtures("ours")
 def test_the_local_aws_of_another_project_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -227,7 +227,7 @@ def last(printed: Any) -> str:
     return line
 
 
-@pytest.mark.parametrize("event", [{}, []])
+@pytest.mark.parametrize("event", [{}, ["a"]])
 def test_an_event_that_the_workflow_refuses(
     run_sample: Run, capsys: pytest.CaptureFixture[str], event: Any
 ) -> None:
