@@ -194,4 +194,3 @@ def table_rows(operation: Operation, depth: int = 0) -> Iterator[str]:
 def say(text: str) -> None:
     """Write a line for people."""
     sys.stderr.write(f"{text}\n")  # in one piece: branches and items speak at the same time
-    sys.stderr.flush()

@@ -44,6 +44,7 @@ def test_the_results_of_2500_items_fit_into_a_checkpoint() -> None:
     written = BatchSerDes().serialize(batch, CONTEXT)
 
     assert len(written) <= 256 * 1024
+    assert " " not in written
     assert BatchSerDes().deserialize(written, CONTEXT) == batch
 
 

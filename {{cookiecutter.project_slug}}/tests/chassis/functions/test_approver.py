@@ -62,7 +62,9 @@ def test_a_rejection_fails_the_callback(lambda_: Lambda) -> None:
 
     ((operation, request),) = lambda_.calls
     assert operation == "send_durable_execution_callback_failure"
-    assert json.loads(request["Error"]["ErrorData"])["decidedBy"] == "ada"
+    error = request["Error"]
+    assert (error["ErrorType"], error["ErrorMessage"]) == ("Rejected", "rejected")
+    assert json.loads(error["ErrorData"])["decidedBy"] == "ada"
 
 
 def test_a_heartbeat_consumes_nothing(lambda_: Lambda) -> None:

@@ -55,6 +55,20 @@ def test_the_execution_is_named_and_counted(table: Any, add: Add, lambda_: Lambd
     assert acme.arn_of(name) == arn_of(name)
 
 
+def test_a_request_keeps_its_name(add: Add, lambda_: Lambda) -> None:
+    """After an update, too: else a request that is sent again would be processed again."""
+    add("acme")
+    event = event_of("acme", "a")
+
+    start(event)
+    start(event | {"requestKey": "k"})
+
+    assert [request["DurableExecutionName"] for _, request in lambda_.calls] == [
+        "acme_07ceb8659eb7a6f4e4f5ad187ff36a8a",
+        "acme_285262919b646329f2731d5027dc3879",
+    ]
+
+
 def test_the_tenant_is_passed_on_where_it_is_isolated(
     add: Add, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -125,6 +126,20 @@ def test_it_says_whose_it_is() -> None:
 def test_only_one_is_up(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments.split()) == 1
     assert capsys.readouterr().err == "the local AWS is up already: make local-down stops it\n"
+
+
+def test_up_says_where_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "executable", "true")
+    monkeypatch.setattr(local_aws, "require_free_ports", lambda: None)
+    monkeypatch.setattr(local_aws, "listens", lambda _: True)
+    monkeypatch.setattr(stack, "local_process", lambda: 7)
+
+    assert main(["local", "up", "--ministack", "any"]) == 0
+    address = f"http://{stack.HOST}:{stack.local_port()}"
+    said = f"The local AWS is up at {address}, Lambda one port up."
+    assert capsys.readouterr().out.splitlines() == [said]
 
 
 @pytest.mark.usefixtures("ours")

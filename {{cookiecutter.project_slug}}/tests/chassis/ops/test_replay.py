@@ -341,6 +341,16 @@ def test_a_fork_goes_on_from_any_operation(
         forked("nothing")
 
 
+def test_an_event_that_is_no_object_is_refused_again(start: Start) -> None:
+    execution = start(["no", "object"])
+    assert execution.output()["status"] == "REFUSED"
+    history = replay.read(events_of(execution), execution.arn)
+
+    outcome = replay.play(history, sample.definition(), sample.phases())
+
+    assert (outcome.status, outcome.value) == ("SUCCEEDED", execution.output())
+
+
 def test_what_waits_is_waited_for_no_longer(start: Start) -> None:
     """A fork lets no time pass, and tries again what asks for it."""
     execution = start_everything(start, 12)
