@@ -2,9 +2,10 @@
 
     .venv/bin/python -m benchmarks.load
     .venv/bin/python -m benchmarks.load --clients 20 --starts 100 --seed 7
+    .venv/bin/python -m benchmarks.load --starts 100 tenancy=isolated fan_out=yes
     .venv/bin/python -m benchmarks.load --http --starts 20
 
-Renders a project, installs its tools, and runs ``clients.py`` in it, or with ``--http``
+Renders a project of these answers, installs its tools, and runs ``clients.py`` in it, or ``--http``
 ``front_door.py``; each says what is asked for and what has to hold. The exit status is 1 if
 something does not. Needs python3.13 on the PATH; the first run takes about a quarter of an hour on
 two idle processors, most of it in moto; the last about five minutes.
@@ -30,12 +31,13 @@ def main() -> int:
     parser.add_argument("--starts", type=int, default=1_000, help="of each client")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the requests")
     parser.add_argument("--http", action="store_true", help="through the API, with approvals")
+    parser.add_argument("answers", nargs="*", help="to the template's questions: name=value")
     options = parser.parse_args()
     if bench.PYTHON is None:
         sys.exit("there is no python3.13 on the PATH")
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
-        for command, cwd in bench.setup(work):
+        for command, cwd in bench.setup(work, *options.answers):
             bench.timed(command, cwd)
         numbers = map(str, (options.clients, options.starts, options.seed))
         script = bench.ROOT / "benchmarks" / ("front_door.py" if options.http else "clients.py")
