@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from pathlib import Path
 from shutil import get_terminal_size
+from typing import Any
 
 from chassis.functions import timeline
 from chassis.functions.history import History, Operation, counted, duration, read_history
@@ -117,12 +118,12 @@ def watch(options: argparse.Namespace) -> int:
     At a terminal the lines take the place of those before; otherwise there is a line for each look
     that shows something new.
     """
-    said, items = list[str](), None
+    said, rows = list[str](), None
     while True:
         status = executions.describe(options.execution)["Status"]
-        events = list(executions.history(options.execution, payloads=items is None))
-        items = items or count_items(events)
-        lines = list(read_history(events, now=datetime.now(UTC)).summary(items))
+        events = list(executions.history(options.execution, payloads=rows is None))
+        rows = rows or rows_of_map(events)
+        lines = list(read_history(events, now=datetime.now(UTC)).summary(rows))
         if sys.stdout.isatty() and not options.json:
             lines = [line[: get_terminal_size().columns - 1] for line in lines]
             print(f"\x1b[{len(said)}A\x1b[J" * bool(said) + "\n".join(lines), flush=True)
@@ -134,13 +135,17 @@ def watch(options: argparse.Namespace) -> int:
         time.sleep(WATCH_SECONDS)
 
 
-def count_items(events: list[JsonObject]) -> int | None:
-    """How many items the plan of the first step has; None until it is there, or if it is cut."""
+def rows_of_map(events: list[JsonObject]) -> int | None:
+    """How many operations the map of the items will have; None until it is planned, or if cut."""
     for event in events:
         if event["EventType"] == "StepSucceeded" and event.get("Name") == "prepare-work":
             with suppress(KeyError, ValueError):
                 plan = json.loads(event["StepSucceededDetails"]["Result"]["Payload"])
-                return int(plan["item_count"])
+                #% if cookiecutter.fan_out == "yes"
+                if plan["stored"]:
+                    return len(plan["stored"]["cuts"])
+                #% endif
+                return -(-int(plan["item_count"]) // int(plan["settings"]["items_per_checkpoint"]))
     return None
 
 
@@ -155,17 +160,37 @@ def stop(options: argparse.Namespace) -> int:
         print("nothing has been stopped", file=sys.stderr)
         return 1
     executions.stop(options.execution, options.reason)
+    #% if cookiecutter.fan_out == "yes"
+    for chunk in active_chunks(options.execution):
+        executions.stop(chunk, options.reason)
+    #% endif
     return _done(options)
 
 
+#% if cookiecutter.fan_out == "yes"
+def active_chunks(execution_arn: str) -> Iterator[str]:
+    """The chunks of an execution that are not over: what is done to it is not done to them."""
+    for chunk in executions.chunks_of(execution_arn):
+        if chunk["Status"] in executions.ACTIVE:
+            yield chunk["DurableExecutionArn"]
+
+
+#% endif
+
 def pause(options: argparse.Namespace) -> int:
     """Pause or resume an execution."""
-    client, reason = stack.client("lambda"), {"Reason": options.reason} if options.reason else {}
-    about = {"DurableExecutionArn": options.execution, **reason}
+    client, about = stack.client("lambda"), dict[str, Any]()
+    if options.reason:
+        about["Reason"] = options.reason
+    ask = client.resume_durable_execution
     if options.verb == "pause":
-        client.pause_durable_execution(**about, ExecutionTimeoutPaused=not options.keep_timeout)
-    else:
-        client.resume_durable_execution(**about)
+        ask = client.pause_durable_execution
+        about["ExecutionTimeoutPaused"] = not options.keep_timeout
+    ask(DurableExecutionArn=options.execution, **about)
+    #% if cookiecutter.fan_out == "yes"
+    for chunk in active_chunks(options.execution):
+        executions.attempt(ask, DurableExecutionArn=chunk, **about)
+    #% endif
     return _done(options)
 
 

@@ -126,8 +126,8 @@ class History:
             at = max(at, end)
         return gaps
 
-    def summary(self, items: int | None = None) -> Iterator[str]:
-        """How the execution is, in sentences; ``items`` are those of its map, if they are known."""
+    def summary(self, rows: int | None = None) -> Iterator[str]:
+        """How the execution is, in sentences; ``rows`` are those of its map, if they are known."""
         root, inside = self.root, list(self.root.everything())[1:]
         idle = duration(sum((b - a).total_seconds() for a, b in self.idle()))
         for_ = "for" if root.is_open else "after"
@@ -136,7 +136,7 @@ class History:
         for o in inside:
             if o.kind == "Map":
                 done = sum(not child.is_open for child in o.children)
-                of_all = f" of {items:,}" if items and items >= len(o.children) else ""
+                of_all = f" of {rows:,}" if rows and rows >= len(o.children) else ""
                 yield f"{o.name}: {done:,}{of_all} done."
         leaves = [o for o in inside if not o.children]
         for word, names in {

@@ -182,7 +182,7 @@ class Approvals(Rows):
             asked: what is asked.
             callback_id: what completes the callback.
             token: what its holder answers with; its hash is stored.
-            kept_days: how long the record is kept.
+            kept_days: how long the record is kept after the time to answer is up.
         """
         values = {
             "state": {"S": PENDING},
@@ -192,7 +192,7 @@ class Approvals(Rows):
             "approval": {"S": asked.approval},
             "askedAt": {"N": str(asked.asked_at)},
             "answerBy": {"N": str(asked.expires_at)},
-            "expiresAt": {"N": str(int(asked.asked_at) + kept_days * A_DAY)},
+            "expiresAt": {"N": str(asked.expires_at + kept_days * A_DAY)},
             "evidence": {"S": json.dumps(asked.evidence)},
             "callbackId": {"S": callback_id},
             "lookAt": {"N": str(asked.look_at)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Iterator
@@ -23,6 +24,17 @@ def _own_environment() -> Iterator[None]:
     with patch.dict(os.environ, known):
         os.environ.pop("LOCAL", None)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_levels() -> Iterator[None]:
+    """What a verb turns down in the log of its process is as it was for the next test."""
+    sdk = "aws_durable_execution_sdk_python"
+    loggers = [logging.getLogger(name) for name in ("workflow", "werkzeug", sdk, f"{sdk}_testing")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture

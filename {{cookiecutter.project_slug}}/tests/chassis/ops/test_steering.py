@@ -21,6 +21,9 @@ from werkzeug.serving import make_server
 
 from chassis.functions.history import Operation, read_history
 from chassis.tenancy.guard import execution_name
+#% if cookiecutter.fan_out == "yes"
+from chassis.wire import JsonObject
+#% endif
 from ops import emulator, executions, stack, steering
 from ops.__main__ import main
 from tests.chassis.ops.lambda_api import lambda_api
@@ -196,11 +199,16 @@ def test_the_runner_and_the_api_tell_the_same(serve: Serve) -> None:
     assert told(executions.history(execution.arn, payloads=True)) == here
 
 
+@pytest.mark.parametrize(("size", "rows"), [("1", 3), ("2", 2)])
 def test_watch_on_the_emulator(
-    serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    serve: Serve,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    size: str,
+    rows: int,
 ) -> None:
     """Each change is a line, until it is over; at a terminal the last ones are replaced."""
-    execution = serve(make_event("a", "b", ""))
+    execution = serve(make_event("a", "b", ""), ITEMS_PER_CHECKPOINT=size)
     assert execution.question
     looks: list[float] = []
 
@@ -215,7 +223,7 @@ def test_watch_on_the_emulator(
     waits, ended = capsys.readouterr().out.splitlines()
     assert waits.startswith("RUNNING for ")
     assert "1 waiting: approval create callback id." in waits
-    assert "process-items: 3 of 3 done. 1 failed: item-3." in ended
+    assert f"process-items: {rows} of {rows} done. 1 failed: item-3." in ended
     assert len(looks) == 3
 
     assert main(["watch", execution.arn, "--json"]) == 0
@@ -233,11 +241,63 @@ def test_watch_says_what_it_cannot_know() -> None:
     """A plan that is cut, or that is not there yet."""
     cut = {"EventType": "StepSucceeded", "Name": "prepare-work", "StepSucceededDetails": {}}
 
-    assert steering.count_items([]) is None
-    assert steering.count_items([cut]) is None
+    assert steering.rows_of_map([]) is None
+    assert steering.rows_of_map([cut]) is None
     cut["StepSucceededDetails"] = {"Result": {"Payload": '{"item_co', "Truncated": True}}
-    assert steering.count_items([cut]) is None
+    assert steering.rows_of_map([cut]) is None
 
+
+#% if cookiecutter.fan_out == "yes"
+def test_chunks_are_rows_of_the_map() -> None:
+    plan = {"stored": {"cuts": [{}, {}]}, "item_count": 9, "settings": {"items_per_checkpoint": 2}}
+    done = {"EventType": "StepSucceeded", "Name": "prepare-work"}
+    details = {"StepSucceededDetails": {"Result": {"Payload": json.dumps(plan)}}}
+
+    assert steering.rows_of_map([done | details]) == 2
+
+
+@pytest.fixture(autouse=True)
+def chunks(monkeypatch: pytest.MonkeyPatch) -> list[JsonObject]:
+    """The chunks that every execution has."""
+    found: list[JsonObject] = []
+    monkeypatch.setattr(executions, "chunks_of", lambda _: found)
+    return found
+
+
+def test_what_is_done_to_an_execution_is_done_to_its_chunks(
+    stub: Stubber, chunks: list[JsonObject]
+) -> None:
+    """AWS acts on one execution, and not on those that it has invoked."""
+    chunks += [
+        {"Status": status, "DurableExecutionArn": f"{ARN}-{status.lower()}"}
+        for status in ("RUNNING", "SUCCEEDED")
+    ]
+    execution = {
+        "DurableExecutionArn": ARN,
+        "DurableExecutionName": "acme_1",
+        "FunctionArn": ARN.partition("/")[0],
+        "StartTimestamp": 0,
+        "Status": "RUNNING",
+    }
+    stub.add_response("get_durable_execution", execution)
+    error = {"ErrorType": "StoppedByOperator", "ErrorMessage": "why"}
+    for arn in (ARN, f"{ARN}-running"):
+        sent = {"DurableExecutionArn": arn, "Error": error}
+        stub.add_response("stop_durable_execution", {"StopTimestamp": 0}, sent)
+    for verb, more in (("pause", {"ExecutionTimeoutPaused": True}), ("resume", {})):
+        about = {"Reason": "why", **more}
+        stub.add_response(f"{verb}_durable_execution", {}, {"DurableExecutionArn": ARN, **about})
+        of_chunk = {"DurableExecutionArn": f"{ARN}-running", **about}
+        stub.add_client_error(
+            f"{verb}_durable_execution", "ResourceConflictException", expected_params=of_chunk
+        )
+
+    assert main(["stop", ARN, "--yes", "--reason", "why"]) == 0
+    assert main(["pause", ARN, "--reason", "why"]) == 0
+    assert main(["resume", ARN, "--reason", "why"]) == 0
+
+
+#% endif
 
 @pytest.mark.parametrize(("answer", "status"), [("y", "STOPPED"), ("n", "RUNNING")])
 def test_stop_on_the_emulator(
