@@ -7,9 +7,9 @@ bench:
 SEED ?= 1
 MINUTES ?= 60
 FILES ?= *
+export SEED MINUTES FILES
 mutants: .mutants/ready
-	@.mutants/bin/python benchmarks/mutants.py --seed=$(SEED) --minutes=$(MINUTES) \
-		--files='$(FILES)'
+	@.mutants/bin/python benchmarks/mutants.py --seed="$$SEED" --minutes="$$MINUTES" --files="$$FILES"
 
 .mutants/ready: requirements-mutants.lock
 	@python3 -m venv .mutants

@@ -58,6 +58,17 @@ def test_what_is_found_is_what_is_skipped(
     assert sorted({found["check_id"] for found in results["failed_checks"]}) == sorted(skipped)
 
 
+def test_nothing_is_found_in_the_roles_of_ci(bake: Bake, checkov: Path, tmp_path: Path) -> None:
+    project = bake(**VARIANTS["key-and-options"])
+    reported = project.run(
+        checkov,
+        *("--skip-download", "--compact", "--file", "deploy-role.yaml"),
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+
+    assert "Failed checks: 0, Skipped checks: 0" in reported.stdout
+
+
 def test_each_skip_has_a_reason_and_the_command_a_version(bake: Bake) -> None:
     project = bake(**EVERY_OPTION)
     lines = project.read(".checkov.yaml").splitlines()

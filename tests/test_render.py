@@ -315,6 +315,7 @@ MORE = {
 
 # What looks like Jinja, or speaks of the generator, and is meant.
 ALLOWED = [
+    "${{ vars.AWS_CHECK_ROLE_ARN }}",
     "${{ vars.AWS_DEPLOY_ROLE_ARN }}",
     "${{ matrix.tenant }}",
     ".cookiecutter.yaml",

@@ -43,9 +43,9 @@ NAMES = {
     },
     "fan_out=yes customer_managed_key=yes": {"TenantRole/EncryptObjects"},
     "front_door=http_api": {
-        *("JwtIssuer", "JwtAudience", "PageClientId", "SignInOrigin", "TenantClaim", "RolesClaim"),
+        *("JwtIssuer", "JwtAudience", "PageClientId", "SignInOrigin", "SignInScope", "TenantClaim", "RolesClaim"),
         *("FourEyes", "CorsOrigin", "HttpApi", "PageUrl", "PAGE_URL"),
-        *("ApiFunction", "JWT_ISSUER", "PAGE_CLIENT_ID", "SIGN_IN_ORIGIN", "PROJECT"),
+        *("ApiFunction", "JWT_ISSUER", "PAGE_CLIENT_ID", "SIGN_IN_ORIGIN", "SIGN_IN_SCOPE", "PROJECT"),
         *("TENANT_CLAIM", "ROLES_CLAIM", "FOUR_EYES"),
         *("ApiRole", "ApiRole/StartExecutions", "TenantApiRole", "TenantApiRole/OwnPartition"),
         *("TenantApiRole/ListOwnRows", "TenantApiRole/AnswerReadAndStopOwnExecutions"),

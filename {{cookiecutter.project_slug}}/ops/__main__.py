@@ -19,7 +19,7 @@ YES = {"action": "store_true", "help": "do not ask"}
 WAIT = {"action": "store_true", "help": "until it asks, or is over"}
 PAYLOADS = {"action": "store_true", "help": "with inputs and results, which are the tenant's"}
 EXECUTION: dict[str, dict[str, Any]] = {"execution": {"help": "the ARN of the execution"}}
-STATES = ["RUNNING", "PAUSING", "PAUSED", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED"]
+STATES = ["RUNNING", "PAUSING", "PAUSED", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING"]
 
 
 class Verb(NamedTuple):

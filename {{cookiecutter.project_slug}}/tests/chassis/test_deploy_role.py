@@ -151,9 +151,8 @@ def names(text: str) -> Iterator[str]:
 
 def test_cloudformation_lint_finds_nothing() -> None:
     lint = Path(sys.executable).with_name("cfn-lint")
-    result = subprocess.run(  # noqa: S603
-        [lint, ROOT / "deploy-role.yaml"], capture_output=True, text=True, check=False
-    )
+    command = [str(lint), str(ROOT / "deploy-role.yaml"), "--include-checks", "I"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
 
     assert (result.stdout + result.stderr, result.returncode) == ("", 0)
 

@@ -809,7 +809,7 @@ def test_the_table_forgets_what_the_registry_says(table: Any, add: Add) -> None:
     admit(acme, "acme_ended")
     acme.release("acme_ended", "SUCCEEDED", now=7)
     admit(acme, "acme_running")
-    ask(table, asked_at=9)
+    ask(table, expires_at=9)
 
     expires = {
         row["sk"]["S"].partition("#")[0] + row.get("state", {}).get("S", ""): row.get(attribute)
@@ -925,6 +925,7 @@ def test_one_site_may_call_the_api_from_a_browser_if_it_is_named() -> None:
         "allowOrigins": [""],  # the parameter, which has no default
         "allowMethods": ["GET", "POST"],
         "allowHeaders": ["authorization", "content-type", "idempotency-key"],
+        "exposeHeaders": ["location", "retry-after"],
     }
 
 
@@ -936,7 +937,9 @@ def test_the_access_log_has_no_claim_and_no_token() -> None:
         f"$context.{name}"
         for name in ("requestId", "routeKey", "status", "responseLatency", "error.messageString")
     }
-    assert stage["DefaultRouteSettings"]["ThrottlingRateLimit"] <= 100
+    assert [*stage["DefaultRouteSettings"].values()] == [200, 100]
+    starts = {"ThrottlingBurstLimit": 100, "ThrottlingRateLimit": 50}
+    assert stage["RouteSettings"]["POST /workflows"] == starts
     picture = stage["RouteSettings"]["GET /workflows/{id}/timeline"]
     looks = max(picture.values()) * MOST_EVENTS / PAGE
     assert looks <= 15, "the looks at a history that an account has in a second"

@@ -95,7 +95,9 @@ def start(
     require_allowed(len(request.items), limits)
     payload = canonical_json(request.event)
     request_key = read_request_key(event)
-    key = f"key|{request_key}" if request_key else f"content|{payload.hex()}"
+    key = f"{request.workflow_id}|content|{payload.hex()}"
+    if request_key:
+        key = f"key|{request_key}"
     #% if cookiecutter.fan_out == "yes"
     if request.input_ref and not request_key:
         raise InvalidInputError(
@@ -108,7 +110,7 @@ def start(
     if first and registry.arn_of(execution_name_of(first) or "") != first:
         raise InvalidInputError("redriveOf.executionArn names no execution that the tenant has had")
     workflow = os.environ["WORKFLOW_ALIAS_ARN"]
-    name = execution_name(request.tenant_id, workflow, f"{request.workflow_id}|{key}")
+    name = execution_name(request.tenant_id, workflow, key)
     run = NewRun(
         name=name,
         workflow_id=request.workflow_id,

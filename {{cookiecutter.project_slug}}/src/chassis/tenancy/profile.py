@@ -154,7 +154,8 @@ def require_allowed(count: int, limits: Limits) -> None:
 def concurrent_invocations(limits: Limits) -> int:
     """Invocations of the workflow that all running executions of a tenant can have at a time."""
     #% if cookiecutter.fan_out == "yes"
-    return limits["running_executions"] * limits["fan_out_width"]
+    # And itself, which goes on whenever a chunk ends.
+    return limits["running_executions"] * (limits["fan_out_width"] + 1)
 
 
     #% else

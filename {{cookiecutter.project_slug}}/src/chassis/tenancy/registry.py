@@ -123,7 +123,8 @@ class TablePartition(Rows):
             "ExpressionAttributeValues": {":never": {"S": "NOT_STARTED"}},
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        while True:  # what has changed since it was read is looked at again
+        # What has changed since it was read is looked at again.
+        for _ in range(TRANSACTION_ATTEMPTS):
             try:
                 minute = profile.require_active().minute_of_start(limits, now)
             except LimitReachedError:
@@ -139,6 +140,7 @@ class TablePartition(Rows):
                 profile = self._profile(failed_count.get("Item"))
             else:
                 return True
+        raise LimitReachedError("the tenant has too many starts at the same moment", 1)
 
     def _is_running(self, run: NewRun, found: dict[str, Any], now: int) -> bool:
         """Keep the admission of a start that is tried again; False if it has not been started.

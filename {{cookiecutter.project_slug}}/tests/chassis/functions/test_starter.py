@@ -65,7 +65,7 @@ def test_a_request_keeps_its_name(add: Add, lambda_: Lambda) -> None:
 
     assert [request["DurableExecutionName"] for _, request in lambda_.calls] == [
         "acme_07ceb8659eb7a6f4e4f5ad187ff36a8a",
-        "acme_285262919b646329f2731d5027dc3879",
+        "acme_b383d8bcb095de0b868457f752542096",
     ]
 
 

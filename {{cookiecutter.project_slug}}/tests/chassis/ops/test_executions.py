@@ -23,7 +23,7 @@ from chassis.tenancy.approvals import Approvals
 from chassis.tenancy.credentials import tenant_client
 from chassis.tenancy.registry import TablePartition
 from ops import executions, inbox, stack
-from ops.__main__ import main
+from ops.__main__ import STATES, main
 from tests.chassis import sample
 from tests.chassis.aws import TABLE, Add, ask
 from tests.chassis.ops.lambda_api import lambda_api
@@ -380,6 +380,7 @@ def test_every_status_of_an_execution_is_known() -> None:
     ended = reconciler.ENDED - {"NOT_STARTED", "FORGOTTEN"}  # our own
 
     assert ended | executions.ACTIVE == known
+    assert {*STATES} == known - {"DELETED"}
     assert not ended & executions.ACTIVE
 
 

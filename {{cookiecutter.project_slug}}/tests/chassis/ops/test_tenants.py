@@ -123,26 +123,30 @@ def test_show_and_list(run: Run, add: Add, capsys: pytest.CaptureFixture[str]) -
     }
     assert run("list") == 0
     *lines, total = capsys.readouterr().out.splitlines()
-    large = concurrent_invocations(TIERS["large"])
+    small, large = (str(concurrent_invocations(TIERS[name])) for name in ("small", "large"))
     assert [line.split() for line in sorted(lines)] == [
-        ["acme", "ACTIVE", "small", "0", "running,", "2", "at", "a", "time"],
-        ["globex", "ACTIVE", "large", "0", "running,", str(large), "at", "a", "time"],
+        ["acme", "ACTIVE", "small", "0", "running,", small, "at", "a", "time"],
+        ["globex", "ACTIVE", "large", "0", "running,", large, "at", "a", "time"],
     ]
+    both = int(small) + int(large)
     assert total == (
-        f"all tenants can have {large + 2} concurrent invocations of the workflow; there are 1000"
+        f"all tenants can have {both} concurrent invocations of the workflow; there are 1000"
     )
     assert run("list", "--json") == 0
     rows = json.loads(capsys.readouterr().out)
     assert {row["tenantId"]: row["tier"] for row in rows} == {"acme": "small", "globex": "large"}
 
 
+NEEDED = concurrent_invocations({**TIERS["small"], "running_executions": 2 + 7})
+
+
 @pytest.mark.parametrize(
     ("account", "warning"),
     [
-        ({"unreserved": 9}, ""),
-        ({"unreserved": 8}, "all tenants can have 9 concurrent invocations of the workflow; "),
-        ({"reserved": 8}, "; there are 8\n"),
-        ({"reserved": 9, "unreserved": 8}, ""),
+        ({"unreserved": NEEDED}, ""),
+        ({"unreserved": NEEDED - 1}, f"all tenants can have {NEEDED} concurrent invocations of "),
+        ({"reserved": NEEDED - 1}, f"; there are {NEEDED - 1}\n"),
+        ({"reserved": NEEDED, "unreserved": NEEDED - 1}, ""),
         ({"error": "AccessDeniedException"}, "; how many there are: AccessDeniedException\n"),
     ],
 )

@@ -16,11 +16,13 @@ from chassis.tenancy.approvals import (
     new_token,
 )
 from chassis.tenancy.registry import TablePartition
+from chassis.tenancy.rows import row_key
 from tests.chassis.aws import TABLE, TOKEN, Add, admit, ask
 
 APPROVED = Approval(Decision.APPROVED, goes_on=True, decided_by="ada", comment="fine")
 REJECTED = Approval(Decision.REJECTED, goes_on=False, decided_by="bob")
 CALLBACK = "the-callback"
+A_DAY = 24 * 60 * 60
 
 
 @pytest.fixture
@@ -52,6 +54,19 @@ def test_it_is_found_under_its_own_tenant_and_by_its_token_only(
             approvals.find(token)
     assert TOKEN not in everything(table)
     assert TOKEN[32:] not in everything(table)
+
+
+def test_a_token_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert new_token("id") != new_token("id")
+    monkeypatch.setattr("secrets.token_hex", lambda size: f"{size} random bytes")
+    assert new_token("id") == "id16 random bytes"
+
+
+def test_a_record_is_kept_from_the_end_of_its_time(table: Any) -> None:
+    asked = ask(table, asked_at=0, expires_at=7 * A_DAY)
+    row = table.get_item(TableName=TABLE, Key=row_key("acme", f"APPROVAL#{asked.id}"))["Item"]
+
+    assert int(row["expiresAt"]["N"]) == (7 + 400) * A_DAY
 
 
 def test_each_message_that_was_sent_answers(table: Any, acme: Approvals) -> None:

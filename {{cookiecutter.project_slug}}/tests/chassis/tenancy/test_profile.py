@@ -53,7 +53,7 @@ def test_a_suspended_tenant_is_refused() -> None:
 def test_a_tenant_has_so_many_invocations_at_a_time() -> None:
     #% if cookiecutter.fan_out == "yes"
     limits = profile("small", {"running_executions": 7, "fan_out_width": 3}).limits(TIERS)
-    assert concurrent_invocations(limits) == 21
+    assert concurrent_invocations(limits) == 28
 
 
     #% else

@@ -191,6 +191,15 @@ def test_a_row_from_before_starts_were_counted(table: Any, add: Add) -> None:
     assert (acme.profile().minute, acme.profile().starts) == (1, 1)
 
 
+def test_a_row_that_somebody_has_spoilt_starts_nothing(table: Any, add: Add) -> None:
+    acme = add("acme")
+    change = "REMOVE running"
+    table.update_item(TableName=TABLE, Key=row_key("acme", "PROFILE"), UpdateExpression=change)
+
+    with pytest.raises(LimitReachedError, match="too many starts at the same moment: try again in"):
+        admit(acme, "acme_1")
+
+
 @pytest.mark.parametrize("limit", ["running_executions", "starts_per_minute"])
 def test_a_refusal_that_the_profile_shows_writes_nothing(
     table: Any, add: Add, monkeypatch: pytest.MonkeyPatch, limit: str
