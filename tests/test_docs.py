@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import tomllib
 
-from variants import QUESTIONS, ROOT, public_questions
+from conftest import Bake
+from variants import EVERYTHING, QUESTIONS, ROOT, public_questions
 
 import durable_workflow_answers as rules
 
@@ -46,6 +47,14 @@ def test_the_version_stands_twice_and_is_the_same() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
     assert project["version"] == QUESTIONS["__version"]
+
+
+def test_the_tests_that_the_pages_name_exist(rendered: Bake) -> None:
+    """Here, or in a project: the default, or with everything on."""
+    roots = [ROOT, rendered().path, rendered(**EVERYTHING).path]
+    for page in (ROOT / "docs").glob("*.md"):
+        for name in re.findall(r"\btests/[\w./-]*\w", page.read_text(encoding="utf-8")):
+            assert any((root / name).exists() for root in roots), f"{page.name}: {name}"
 
 
 def test_links_between_the_pages_lead_somewhere() -> None:

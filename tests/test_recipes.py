@@ -18,17 +18,10 @@ from urllib.request import Request, urlopen
 import pytest
 from conftest import Bake, Project
 from recipes import CHANGES, follow, recipes
+from variants import EVERYTHING
 
 pytestmark = pytest.mark.slow
 
-EVERYTHING = {
-    "tenancy": "isolated",
-    "customer_managed_key": "yes",
-    "parallel_branch_count": "10",
-    "callback_timeout_action": "continue",
-    "extra_operations": "wait,wait_for_condition,invoke,child_context",
-    "fan_out": "yes",
-}
 PROJECTS = {"default": {}, "everything": EVERYTHING}
 # What a change may touch, beside its tests.
 ROOM = {

@@ -148,6 +148,15 @@ TOGETHER = [
     for count in range(len(rules.EXTRA_OPERATIONS) + 1)
     for chosen in itertools.combinations(rules.EXTRA_OPERATIONS, count)
 ]
+# Everything on.
+EVERYTHING = {
+    "tenancy": "isolated",
+    "customer_managed_key": "yes",
+    "parallel_branch_count": "10",
+    "callback_timeout_action": "continue",
+    "extra_operations": "wait,wait_for_condition,invoke,child_context",
+    "fan_out": "yes",
+}
 
 
 def variant_id(answers: dict[str, str]) -> str:

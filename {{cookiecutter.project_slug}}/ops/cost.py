@@ -122,7 +122,10 @@ REQUESTS: dict[str, dict[str, int]] = {
 
 
 def kilobytes(size: int) -> int:
-    """Of a row of so many bytes: DynamoDB bills each that is begun."""
+    """Of a row of so many bytes: DynamoDB bills each that is begun.
+
+    Source: DynamoDB developer guide, "DynamoDB read and write operations", read 2026-11-25.
+    """
     return -(-size // 1_024)
 
 

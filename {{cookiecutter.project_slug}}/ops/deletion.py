@@ -1,7 +1,7 @@
 """Delete the stack, after what runs in it has been stopped.
 
-A function that is deleted drains its durable executions first, which takes as long as they run
-(github.com/aws-controllers-k8s/lambda-controller/issues/208).
+A function that is deleted drains its durable executions first, which can take long: as long as they
+run, we suppose (github.com/aws-controllers-k8s/lambda-controller/pull/208, read 2026-11-25).
 """
 
 from __future__ import annotations

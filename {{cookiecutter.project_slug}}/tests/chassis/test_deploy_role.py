@@ -1,8 +1,9 @@
 """What CI may do in AWS, against what the stack consists of.
 
 The actions of a type are those of the handlers in its CloudFormation schema (describe-type; read
-in August 2026), as far as they concern the properties that are set here. A type or property that
-is new here needs a line, and deploy-role.yaml the same actions.
+in August 2026), as far as they concern the properties that are set here. A type that is
+new here needs a line, and deploy-role.yaml the same actions. A property that is new passes: look up
+whether its type's handlers have actions for it, and if so, give it a line, too.
 """
 
 from __future__ import annotations

@@ -325,7 +325,8 @@ class TablePartition(Rows):
                     return failed[0], failed[1] if len(failed) > 1 else None
                 if attempt == TRANSACTION_ATTEMPTS:
                     raise
-                # Another start or end of the same tenant: boto3 does not try this again by itself.
+                # Another start or end of the same tenant: boto3 does not try this again by itself
+                # (botocore 1.44.5, retries/standard.py: TransactionCanceledException is not there).
                 time.sleep(random.uniform(0, 0.05 * 2**attempt))  # noqa: S311
             else:
                 break
