@@ -21,7 +21,7 @@ from conftest import UV, Bake, Project, git
 from packaging.requirements import Requirement
 from test_readmes import empty_home, shell_blocks
 from test_render import names_in
-from variants import ROOT
+from variants import EVERYTHING, ROOT
 
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 GROUPS = tomllib.loads(PYPROJECT)["dependency-groups"]
@@ -255,3 +255,14 @@ def test_a_price_has_its_source_and_its_date(rendered: Bake) -> None:
     for name in prices:
         assert name in cost or name.removeprefix("million_") in cost, name
     assert f"read\n{read}" in rendered().read("docs/sizes-and-cost.md")
+
+
+def test_a_mutant_that_is_said_to_be_right_is_one_of_what_is_there(rendered: Bake) -> None:
+    project = rendered(**EVERYTHING)
+    listed = tomllib.loads((ROOT / "benchmarks" / "equivalent-mutants.toml").read_text("utf-8"))
+
+    assert listed["equivalent"]
+    for entry in listed["equivalent"]:
+        lines = [line.strip() for line in project.read(entry["file"]).splitlines()]
+        assert entry["was"] in lines, entry
+        assert entry["why"]
