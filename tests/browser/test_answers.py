@@ -30,6 +30,19 @@ def outcome(page: Page, title: str) -> None:
     expect(page.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
 
 
+def test_a_redrive_leads_to_the_first_decision(driver: Driver, visit: Visit, tenant: str) -> None:
+    """By an id, and by nothing else."""
+    first = driver.ask(tenant, workflow_id="the-first")
+    again = driver.ask(tenant, evidence={"firstApproval": first})
+    page = visit(f"/approvals/{driver.ask(tenant, evidence={'firstApproval': f'{first}/'})}")
+    expect(page.get_by_role("button", name="Approve", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="First decision")).to_have_count(0)
+
+    page.goto(f"{driver.url}#/approvals/{again}")
+    page.get_by_role("link", name="First decision").click()
+    expect(page.get_by_role("heading", name="the-first")).to_be_visible()
+
+
 def open_without_looking(visit: Visit, path: str, **options: str) -> Page:
     """An approval whose page looks at the server once more, and then only as its clock is moved."""
     page = visit("/runs/new", **options)

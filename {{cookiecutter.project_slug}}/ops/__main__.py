@@ -49,7 +49,7 @@ HISTORY: dict[str, dict[str, Any]] = {
 ANSWER: dict[str, dict[str, Any]] = {
     "--tenant": {"default": "", **TENANT},
     "--token": {"default": "", "help": "of the message; the local AWS knows what was asked first"},
-    "--by": {"default": "", "help": "who decides; you, if it is left out"},
+    "--by": {"default": "", "help": "who decides; you, as AWS knows you, if it is left out"},
     "--comment": {"default": "", "help": "why"},
 }
 VERBS = {

@@ -165,7 +165,9 @@ def delete_rows(registry: Registry, options: argparse.Namespace) -> int:
 
 def what_stays() -> dict[str, str]:
     """What cannot be taken away, or is not, and until when."""
+    kept = stack.parameter("HistoryRetentionDays")
     left = {
+        "what Lambda charges for the storage of executions": f"for {kept} days from when one ended",
         "logs": f"for {stack.parameter('LogRetentionDays')} days from when a line was written",
         "backups of the rows": f"for {BACKUP_DAYS} days",
         "dead letters": f"for {DEAD_LETTER_DAYS} days from when an execution failed or was stopped",

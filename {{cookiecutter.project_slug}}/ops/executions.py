@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -114,7 +113,8 @@ def send(options: argparse.Namespace, tenant_id: str, token: str) -> Any:
     """Call the approver; without a decision it is a heartbeat."""
     event: JsonObject = {"tenantId": tenant_id, "token": token}
     if decision := DECISIONS.get(options.verb):
-        given = {"decidedBy": options.by or os.environ.get("USER"), "comment": options.comment}
+        by = options.by or stack.client("sts").get_caller_identity()["Arn"]
+        given = {"decidedBy": by, "comment": options.comment}
         event["identifiedBy"] = "operator"
         event["answer"] = {"decision": decision} | {k: v for k, v in given.items() if v}
     return stack.call(stack.output("ApproverFunctionName"), event)

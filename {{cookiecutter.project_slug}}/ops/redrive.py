@@ -10,6 +10,7 @@ from typing import Any
 
 from chassis.durable.items import batch_name, in_batches, step_name
 from chassis.model import Definition, InvalidInputError, ItemOutcome, ItemStep
+from chassis.wire import JsonObject
 from ops import executions, replay, stack
 
 
@@ -46,10 +47,17 @@ def redrive(options: argparse.Namespace, definition: Definition[Any]) -> int:
         if each.status.value == "SUCCEEDED" and each.step_details and each.step_details.result
     }
     plan = json.loads(results.get("prepare-work", "{}"))
+    first = {"executionArn": request.redrive_of or arn}
     #% if cookiecutter.fan_out == "yes"
-    if request.input_ref or plan.get("stored"):
-        message = "its input was cut into chunks: start it again with another requestKey"
-        raise stack.StackError(message)
+    asked = {"ref": request.input_ref, "sha256": request.input_sha256}
+    stored = plan.get("stored") or asked
+    if stored["ref"]:
+        if not options.all:
+            message = "its input is cut into chunks, so only --all (make: ALL=1) starts it again"
+            raise stack.StackError(message)
+        print("all of its items, after an approval", file=sys.stderr)
+        of_first = {**first, "items": [], "sha256": stored["sha256"]}
+        return _begin(event, {"inputRef": stored["ref"]}, of_first, options)
     #% endif
     done = done_in(plan, results, definition.item_steps)
     numbered = list(request.numbered())
@@ -61,12 +69,15 @@ def redrive(options: argparse.Namespace, definition: Definition[Any]) -> int:
         raise stack.StackError("each of its items has a result: --all (make: ALL=1) starts them")
     numbers, items = zip(*chosen, strict=True)
     print(f"{len(items)} of its {len(numbered)} items, after an approval", file=sys.stderr)
-    event |= {
-        "requestKey": f"redrive of {'/'.join(arn.split('/')[-2:])}",
-        "redriveOf": {"executionArn": request.redrive_of or arn, "items": numbers},
-        "inputData": {**event["inputData"], "items": items},
-    }
-    started = executions.begin(event, options)
+    return _begin(event, {"items": items}, {**first, "items": numbers}, options)
+
+
+def _begin(
+    event: JsonObject, input_data: JsonObject, of_first: JsonObject, options: argparse.Namespace
+) -> int:
+    name = "/".join(options.execution.split("/")[-2:])
+    again = {"requestKey": f"redrive of {name}", "redriveOf": of_first, "inputData": input_data}
+    started = executions.begin(event | again, options)
     if started:
         print("if it was redriven before, that execution can be redriven", file=sys.stderr)
     return started

@@ -76,6 +76,10 @@ class Request:
         redrive_of: the ARN of the execution that has first had these items, if this one has them
             again; calls for them have the keys that they had there.
         numbers: of the items in that execution, from 1.
+        #% if cookiecutter.fan_out == "yes"
+        input_ref: the key of a stored input, whose lines are the items; empty, if there is none.
+        input_sha256: of the stored input in that execution, in hexadecimal.
+        #% endif
         event: the fields that were read, as they were sent: what a starter passes on.
     """
 
@@ -84,6 +88,7 @@ class Request:
     items: list[Any]
     #% if cookiecutter.fan_out == "yes"
     input_ref: str = ""
+    input_sha256: str | None = None
     #% endif
     redrive_of: str = ""
     numbers: list[int] = field(default_factory=list)
@@ -167,7 +172,13 @@ def _read_redrive(redrive: Any, items: Any, fields: Fields) -> dict[str, Any]:
             f"redriveOf is {show(redrive)}, expected an executionArn, and in items the number "
             "that each of inputData.items had there, in ascending order"
         )
-    return {"redrive_of": arn, "numbers": numbers}
+    return {
+        "redrive_of": arn,
+        "numbers": numbers,
+        #% if cookiecutter.fan_out == "yes"
+        "input_sha256": given.get("sha256"),
+        #% endif
+    }
 
 
 def _are_numbers_of(numbers: Any, items: Any) -> bool:
@@ -268,9 +279,10 @@ class Chunk(Cut):
 
 
 class StoredInput(TypedDict):
-    """A large input as it was when it was cut: nothing else is ever processed."""
+    """A large input as it was when it was cut, also as a whole: nothing else is ever processed."""
 
     ref: str
+    sha256: str
     cuts: list[Cut]
 
 

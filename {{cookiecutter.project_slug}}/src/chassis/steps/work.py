@@ -42,7 +42,7 @@ from chassis.settings import load
 #% if cookiecutter.fan_out == "yes"
 from chassis.steps.chunks import StoredItems, cut
 #% endif
-from chassis.tenancy.approvals import Asked, new_token
+from chassis.tenancy.approvals import Asked, approval_id, new_token
 from chassis.tenancy.profile import narrow, read_tiers, require_allowed
 from chassis.tenancy.stores import Stores
 from chassis.wire import JsonObject, abridge, shorten, wire_time
@@ -136,6 +136,8 @@ def request_approval(
     settings, now = plan["settings"], _now()
     identity = {**request.identity(), "executionArn": execution_arn}
     own = {name: value for name, value in identity.items() if name not in IDENTITY}
+    if request.redrive_of:
+        own["firstApproval"] = approval_id(request.redrive_of, approval)
     asked = Asked(
         workflow_id=request.workflow_id,
         execution_arn=execution_arn,

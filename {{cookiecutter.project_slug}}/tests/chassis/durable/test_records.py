@@ -15,7 +15,7 @@ from chassis.durable import Execution as Phases
 from chassis.functions import approver as approver_module
 from chassis.functions.approver import approver
 from chassis.tenancy import credentials
-from chassis.tenancy.approvals import Approvals, Record
+from chassis.tenancy.approvals import Approvals, Record, approval_id
 from chassis.tenancy.stores import AWS, table_approvals
 #% if cookiecutter.front_door == "http_api"
 from ops.local import LocalPartition, LocalRuns
@@ -147,7 +147,8 @@ def test_the_record_says_what_was_asked(start: Start) -> None:
         return {}
 
     told = Told()
-    execution = start(make_event("a"), run=run, stores=told.stores, CALLBACK_TIMEOUT="2m")
+    event = make_event("a") | {"redriveOf": {"executionArn": "first", "items": [1]}}
+    execution = start(event, run=run, stores=told.stores, CALLBACK_TIMEOUT="2m")
     message = told.message()
 
     asked = record_of(message).asked
@@ -156,3 +157,4 @@ def test_the_record_says_what_was_asked(start: Start) -> None:
     assert asked.expires_at == int(asked.asked_at) + 120
     assert asked.evidence == message["evidence"]
     assert asked.evidence["large"][-1].startswith("…")
+    assert asked.evidence["firstApproval"] == approval_id("first", "budget")

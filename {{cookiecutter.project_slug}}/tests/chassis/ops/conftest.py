@@ -52,7 +52,8 @@ def service(table: Any, monkeypatch: pytest.MonkeyPatch) -> Service:
         #% endif
     }
     monkeypatch.setattr(stack, "output", outputs.__getitem__)
-    monkeypatch.setattr(stack, "parameter", {"LogRetentionDays": "7"}.__getitem__)
+    days = {"LogRetentionDays": "7", "HistoryRetentionDays": "9"}
+    monkeypatch.setattr(stack, "parameter", days.__getitem__)
     return found
 
 

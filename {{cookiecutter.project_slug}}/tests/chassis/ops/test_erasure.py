@@ -94,6 +94,8 @@ def test_all_that_is_kept_of_a_tenant_goes(
     #% endif
     assert (receipt["tenant"], receipt["removed"]) == ("acme", gone)
     assert receipt["stays"]["logs"] == "for 7 days from when a line was written"
+    charged = receipt["stays"]["what Lambda charges for the storage of executions"]
+    assert charged == "for 9 days from when one ended"
     assert f"acme has {len(arns)} executions, " in printed.err
     assert f". {len(running)} run, and are stopped.\n" in printed.err
     #% if cookiecutter.__invoke

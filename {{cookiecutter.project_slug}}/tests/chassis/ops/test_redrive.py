@@ -6,6 +6,9 @@ import json
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+#% if cookiecutter.fan_out == "yes"
+from pathlib import Path
+#% endif
 from typing import Any
 
 import pytest
@@ -156,15 +159,51 @@ def test_what_cannot_be_started_again(
 
 
 #% if cookiecutter.fan_out == "yes"
-def test_what_was_cut_into_chunks_is_not_started_again_in_part(start: Start, again: Again) -> None:
-    """The numbers of its items are those of the stored input."""
-    cut = start(make_event("a", "b"), CHUNK_SIZE="1")
-    cut.approve()
-    assert cut.output()
-    with pytest.raises(stack.StackError, match=r"^its input was cut into chunks"):
-        again(cut)
+@pytest.mark.parametrize("is_stored", [False, True], ids=["items", "inputRef"])
+def test_what_was_cut_into_chunks_is_started_again_as_a_whole(
+    start: Start, again: Again, tmp_path: Path, is_stored: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its items have the keys that they had, also if they are cut into other chunks."""
+    steps, sent = Steps("b"), make_event("a", "b", "c")
+    if is_stored:
+        sent["inputData"] = {"inputRef": "in.jsonl"}
+        (tmp_path / "tenants/acme").mkdir(parents=True)
+        (tmp_path / "tenants/acme/in.jsonl").write_text('"a"\n"b"\n"c"')
+    first = start(sent, steps=steps.all(2), CHUNK_SIZE="2")
+    first.approve()
+    folder = first.output()["mapResults"]["resultsRef"]
+    with pytest.raises(stack.StackError, match=r"^its input is cut into chunks, so only --all"):
+        again(first, *steps.all(2))
 
-    of_first = {"redriveOf": {"executionArn": cut.arn, "items": [1, 2]}}
+    event = again(first, *steps.all(2), is_all=True)
+    assert capsys.readouterr().err == "all of its items, after an approval\n"
+    ref = "in.jsonl" if is_stored else f"{folder}input.jsonl"
+    assert event["inputData"] == {"inputRef": ref}
+    assert (event["redriveOf"]["executionArn"], event["redriveOf"]["items"]) == (first.arn, [])
+    steps.broken.clear()
+    second = start(event, steps=steps.all(2), CHUNK_SIZE="1")
+    second.approve()
+    output = second.output()
+    assert (output["redriveOf"], output["mapResults"]["succeeded"]) == (first.arn, 3)
+    for number in (1, 2, 3):
+        before, after = steps.attempts[f"item-{number}"]
+        assert (after.idempotency_key, after.execution_arn) == (before.idempotency_key, first.arn)
+    third = again(second, *steps.all(2), is_all=True)
+    assert third["requestKey"] == "redrive of " + "/".join(second.arn.split("/")[-2:])
+    assert third | {"requestKey": event["requestKey"]} == event
+
+    (tmp_path / "tenants/acme" / ref).write_text('"a"\n"b"\n"d"')
+    changed = start(third, steps=steps.all(2))
+    assert changed.refusal() == f"{ref} has changed since it was cut: put another input elsewhere"
+    fourth = again(changed, *steps.all(2), is_all=True)
+    assert fourth["redriveOf"] == event["redriveOf"]
+    fourth["redriveOf"]["sha256"] = []
+    assert start(fourth, steps=steps.all(2)).refusal() == changed.refusal()
+
+
+def test_a_part_of_the_items_is_not_cut_into_chunks(start: Start) -> None:
+    """Their numbers would be others."""
+    of_first = {"redriveOf": {"executionArn": "arn", "items": [2, 3]}}
     redriven = start(make_event("a", "b") | of_first, CHUNK_SIZE="1")
     assert redriven.refusal().startswith("a redrive of 2 items, and one execution processes 1 ")
 
