@@ -143,13 +143,12 @@ def load(options: argparse.Namespace) -> History:
     """The history that the command line names: one of the stack, or a file.
 
     Raises:
-        StackError: it cannot be read.
+        StackError: it cannot be read, or nobody says of which execution it is.
     """
-    if bool(options.execution) == bool(options.history):
+    if not options.execution and not options.history:
         raise stack.UsageError("give the ARN of an execution, or --history FILE")
-    found: Any = {"DurableExecutionArn": options.execution}
-    if options.execution:
-        found["Events"] = list(executions.history(options.execution, payloads=True))
+    if not options.history:
+        found: Any = list(executions.history(options.execution, payloads=True))
     else:
         try:
             text = Path(options.history).read_text(encoding="utf-8")
@@ -161,10 +160,13 @@ def load(options: argparse.Namespace) -> History:
             raise stack.StackError(f"cannot read the history: {error}") from error
     found = {"Events": found} if isinstance(found, list) else found
     if options.save:
+    if not found.setdefault("DurableExecutionArn", options.execution):
+        message = "the file has no ARN, which the keys of calls are made of: give it, too"
+        raise stack.UsageError(message)
         for event in found["Events"]:  # the right to answer is for nobody who reads the file
             event.get("CallbackStartedDetails", {}).pop("CallbackId", None)
         Path(options.save).write_text(json.dumps(found, default=str, indent=1), encoding="utf-8")
-    return read(found.get("Events", []), found.get("DurableExecutionArn", "history/unknown"))
+    return read(found.get("Events", []), found["DurableExecutionArn"])
 
 
 class Memory(WatchedClient):

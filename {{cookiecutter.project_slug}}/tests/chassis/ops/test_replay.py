@@ -388,11 +388,14 @@ def test_files(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     paths[1].write_text(json.dumps({"Events": events}, indent=2), encoding="utf-8")
     paths[2].write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
 
-    for path in paths:
-        verb = options(history=str(path))
+    for path, arn in zip(paths, (None, execution.arn, execution.arn), strict=True):
+        verb = options(arn, history=str(path))
+        assert replay.load(verb).arn == execution.arn
         assert replay.replay_it(verb, sample.definition(), sample.phases()) == 0
         assert execution.question.callback_id not in path.read_text(encoding="utf-8")
-    assert replay.load(options(history=str(paths[0]))).arn == execution.arn
+    for path in paths[1:]:  # the keys of calls would be others
+        with pytest.raises(stack.UsageError, match="the file has no ARN"):
+            replay.load(options(history=str(path)))
     paths[0].write_text("nothing", encoding="utf-8")
     for path, why in ((paths[0], "cannot read the history"), (tmp_path / "x", "cannot read")):
         with pytest.raises(stack.StackError, match=why):
