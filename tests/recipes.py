@@ -22,16 +22,16 @@ CHANGES = [
 """Headings of the recipes; an owner who follows all of them leaves out two ways of checks."""
 
 
-def recipes(project: Path) -> dict[str, str]:
+def recipes(project: Path, page: str = "change.md") -> dict[str, str]:
     """The text of each recipe, by its heading."""
-    text = (project / "docs" / "change.md").read_text(encoding="utf-8")
+    text = (project / "docs" / page).read_text(encoding="utf-8")
     parts = HEADING.split(text)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def follow(project: Path, heading: str) -> list[str]:
+def follow(project: Path, heading: str, page: str = "change.md") -> list[str]:
     """Make the changes of a recipe; return the files that they touch."""
-    text = recipes(project)[heading]
+    text = recipes(project, page)[heading]
     touched = []
     for name in re.findall(r"^Delete (.*)\.$", text, re.M):
         for path in re.findall(r"`([^`]+/[^`]+)`", name):

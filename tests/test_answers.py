@@ -367,10 +367,14 @@ def test_no_answer_is_run_as_code(cookies: Cookies, tmp_path: Path, name: str) -
     assert (result.exception is None) == (name in TEXTS and len(answer) <= rules.FREE_TEXT[name][1])
 
 
-def test_the_last_word_is_what_to_do_next(bake: Bake, capfd: pytest.CaptureFixture[str]) -> None:
-    project = bake()
+@pytest.mark.parametrize("front_door", QUESTIONS["front_door"])
+def test_the_last_word_is_what_to_do_next(
+    front_door: str, bake: Bake, capfd: pytest.CaptureFixture[str]
+) -> None:
+    project = bake(front_door=front_door)
 
     said = capfd.readouterr().out
+    assert ("\n  make run UI=1 " in said) == ("UI=1" in project.read("Makefile"))
     assert f"\n  cd {project.path}\n" in said
     for verb in ("make run", "make test", "make deploy"):
         assert verb in said

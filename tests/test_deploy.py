@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from conftest import Bake, Project
@@ -56,6 +57,12 @@ class Deployed:
     def ops(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A verb of the project's, whatever comes of it."""
         return self.python_with("-m", "ops", *arguments)
+
+    def done(self, *arguments: str) -> str:
+        """What a verb prints that succeeds."""
+        result = self.ops(*arguments)
+        assert result.returncode == 0, f"{arguments}\n{result.stdout}\n{result.stderr}"
+        return result.stdout
 
     def script(self, code: str) -> subprocess.CompletedProcess[str]:
         """Python whose clients speak to the local AWS, whatever comes of it."""
@@ -193,7 +200,7 @@ def test_the_stack_runs_as_deployed(variant: str, bake: Bake, deploy: Deploy) ->
 
 def run_through(deployed: Deployed) -> None:
     """From its first execution to its deletion."""
-    deployed.started("a", {}, {"sku": "x"})
+    first = deployed.started("a", {}, {"sku": "x"})
     assert deployed.running() == 1
     # An unknown token, and one of another tenant's, answer nothing.
     stolen = deployed.token()
@@ -212,6 +219,8 @@ def run_through(deployed: Deployed) -> None:
     assert (output["mapResults"]["succeeded"], output["mapResults"]["failed"]) == (2, 1)
     counted_down(deployed)
     front_door(deployed)
+    look(deployed, first, output)
+    steer(deployed, first)
 
     deployed.started("b")
     rejected = deployed.answered("reject")
@@ -234,6 +243,36 @@ def counted_down(deployed: Deployed) -> None:
     while deployed.running() != 0:
         assert time.monotonic() < deadline
         time.sleep(0.5)
+
+
+def look(deployed: Deployed, execution_arn: str, output: Any) -> None:
+    """What an operator sees of an execution that is over, and replays of it."""
+    svg, html, history = (str(deployed.project.path / name) for name in ("a.svg", "a.html", "a.l"))
+    assert execution_arn in deployed.done("list", "--state", "succeeded", "--tenant", "acme")
+    listed = json.loads(deployed.done("list", "--json"))
+    assert execution_arn in [execution["DurableExecutionArn"] for execution in listed]
+    deployed.done("show", execution_arn, "--svg", svg, "--html", html)
+    assert "process-items" in "".join(ElementTree.parse(svg).getroot().itertext())
+    assert "process-items" in Path(html).read_text(encoding="utf-8")
+    deployed.done("export", execution_arn, history, "--payloads")
+    for source in ([execution_arn], [execution_arn, "--history", history]):
+        assert json.loads(deployed.done("replay", *source)) == output
+        forked = deployed.ops("fork", *source, "--from", "process-items")
+        assert forked.stderr.startswith(
+            "again: process-items\nstops here without --live: step work-item-1\n"
+        )
+        assert forked.returncode == 1
+
+
+def steer(deployed: Deployed, execution_arn: str) -> None:
+    """What has failed is started again, could go on with this code, and is stopped."""
+    redriven = json.loads(deployed.done("redrive", execution_arn, "--wait", "--json"))
+    assert redriven["waitsFor"] == ["approval"]
+    goes_on = f"{redriven['DurableExecutionName']}: goes on, callback approval create callback id\n"
+    assert goes_on in deployed.done("check-running")
+    deployed.done("stop", redriven["DurableExecutionArn"], "--yes")
+    assert redriven["DurableExecutionArn"] in deployed.done("list", "--state", "stopped")
+    counted_down(deployed)
 
 
 OVER_HTTP = """
@@ -292,10 +331,10 @@ def update_while_one_waits(deployed: Deployed) -> str:
 def time_out(deployed: Deployed, execution_arn: str) -> None:
     """Nobody answers, for the one minute that the stack now waits."""
     action = deployed.project.answers.get("callback_timeout_action", "reject")
-    deadline = time.monotonic() + 120
-    while "RUNNING" in (shown := deployed.ops("show", execution_arn)).stdout:
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    watched = deployed.ops("watch", execution_arn)
+    assert watched.returncode == (1 if action == "fail" else 0), watched.stdout + watched.stderr
+    assert " waiting: approval create callback id." in watched.stdout
+    shown = deployed.ops("show", execution_arn)
     if action == "fail":
         assert "FAILED" in shown.stdout
         assert "ApprovalTimedOutError" in shown.stderr
@@ -319,6 +358,9 @@ def fan_out(deployed: Deployed) -> None:
 
     assert output["mapResults"]["succeeded"] == 10
     assert output["announced"] is True
+    chunked = json.loads(started.stdout)["DurableExecutionArn"]
+    assert json.loads(deployed.done("replay", chunked)) == output
+    assert "was cut into chunks" in deployed.ops("redrive", chunked).stderr
     stored = deployed.script(
         f"prefix = 'tenants/acme/{output['mapResults']['resultsRef']}'\n"
         "s3, bucket = boto3.client('s3'), stack.output('ObjectBucketName')\n"

@@ -8,11 +8,13 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import UV, Bake, git
-from variants import QUESTIONS, ROOT, public_questions
+from conftest import UV, Bake, Project, git
+from recipes import follow, recipes
+from variants import FAR, QUESTIONS, ROOT, public_questions
 
 NEEDS = "# needs "  # an AWS account, or the template
 
@@ -195,3 +197,36 @@ def test_the_commands_of_the_project_without_make(bake: Bake, tmp_path: Path) ->
         program, *arguments = command.split()
         path = shutil.which(program, path=env["PATH"]) or project.path / program
         project.run(path, *arguments, env=env)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "answers", [{}, *FAR], ids=lambda each: each.get("project_slug", "default")
+)
+def test_a_failure_is_replayed_fixed_and_forked_as_shown(
+    answers: dict[str, str], bake: Bake, environments: Callable[[Project], Path]
+) -> None:
+    """Every transcript of the section; ``...`` stands for whatever there is."""
+    project, section = bake(**answers), "Replay a failed execution"
+    (project.path / ".venv").symlink_to(environments(project).parent)
+    (project.path / ".venv" / "ready").touch()
+    before, after = re.findall(
+        r"^```text\n(.*?)^```$", recipes(project.path, "operate.md")[section], re.M | re.S
+    )
+    check_transcript(before, project.path)
+    assert follow(project.path, section, "operate.md") == ["src/workflow/callback_helper.py"]
+    check_transcript(after, project.path)
+
+
+def check_transcript(transcript: str, folder: Path) -> None:
+    """Each command prints what is shown below it."""
+    _, *shown = re.split(r"^\$ ", transcript, flags=re.M)
+    assert shown
+    for command, *lines in map(str.splitlines, shown):
+        pattern = "".join(
+            r"(.*\n)*" if line == "..." else re.escape(line).replace(r"\.\.\.", ".*") + r"\n"
+            for line in lines
+        )
+        whole = ["sh", "-c", f"{command} 2>&1"]
+        printed = subprocess.run(whole, cwd=folder, capture_output=True, text=True, check=False)
+        assert re.fullmatch(pattern, printed.stdout), f"{command}\n{printed.stdout}"

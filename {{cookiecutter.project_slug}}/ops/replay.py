@@ -31,6 +31,7 @@ from aws_durable_execution_sdk_python.execution import (
 from aws_durable_execution_sdk_python.identifier import OperationIdentifier
 from aws_durable_execution_sdk_python.state import ExecutionState
 from aws_durable_execution_sdk_python_testing.invoker import create_test_lambda_context
+from botocore.exceptions import BotoCoreError, ClientError
 
 from chassis.durable import durable_handler
 from chassis.model import REFUSED, Definition
@@ -143,13 +144,12 @@ def load(options: argparse.Namespace) -> History:
     """The history that the command line names: one of the stack, or a file.
 
     Raises:
-        StackError: it cannot be read.
+        StackError: it cannot be read, or nobody says of which execution it is.
     """
-    if bool(options.execution) == bool(options.history):
+    if not options.execution and not options.history:
         raise stack.UsageError("give the ARN of an execution, or --history FILE")
-    found: Any = {"DurableExecutionArn": options.execution}
-    if options.execution:
-        found["Events"] = list(executions.history(options.execution, payloads=True))
+    if not options.history:
+        found: Any = list(executions.history(options.execution, payloads=True))
     else:
         try:
             text = Path(options.history).read_text(encoding="utf-8")
@@ -160,11 +160,14 @@ def load(options: argparse.Namespace) -> History:
         except (OSError, ValueError) as error:
             raise stack.StackError(f"cannot read the history: {error}") from error
     found = {"Events": found} if isinstance(found, list) else found
+    if not found.setdefault("DurableExecutionArn", options.execution):
+        message = "the file has no ARN, which the keys of calls are made of: give it, too"
+        raise stack.UsageError(message)
     if options.save:
         for event in found["Events"]:  # the right to answer is for nobody who reads the file
             event.get("CallbackStartedDetails", {}).pop("CallbackId", None)
         Path(options.save).write_text(json.dumps(found, default=str, indent=1), encoding="utf-8")
-    return read(found.get("Events", []), found.get("DurableExecutionArn", "history/unknown"))
+    return read(found.get("Events", []), found["DurableExecutionArn"])
 
 
 class Memory(WatchedClient):
@@ -445,18 +448,26 @@ def fork(options: argparse.Namespace, definition: Definition[Any], run: Run) -> 
 
 
 def check_running(_: argparse.Namespace, definition: Definition[Any], run: Run) -> int:
-    """Replay every execution of the stack that is not over; 1 if one could not go on."""
+    """Replay every execution that is not over; 1 if one could not go on, or not be read."""
     function = deletion.resources_of(stack.parameters()["stack_name"])["WorkflowFunction"]
-    said = list[str]()
+    wrong = unread = 0
     for execution in deletion.active(function):
-        arn, name = execution["DurableExecutionArn"], execution["DurableExecutionName"]
-        history = read(executions.history(arn, payloads=True), arn)
-        outcome = play(history, definition, run)
-        problem = problem_of(history, outcome)
-        said += [problem] if problem else []
-        print(f"{name}: {problem or ', '.join(['goes on', *outcome.stops])}")
-    print(f"{len(said)} executions could not go on with this code")
-    return 1 if said else 0
+        arn, said = execution["DurableExecutionArn"], "is over"
+        try:
+            history = read(executions.history(arn, payloads=True), arn)
+            if not history.end:
+                outcome = play(history, definition, run)
+                problem = problem_of(history, outcome)
+                wrong += bool(problem)
+                said = problem or ", ".join(["goes on", *outcome.stops])
+        except (stack.StackError, BotoCoreError, ClientError) as error:
+            answer: Any = error.response if isinstance(error, ClientError) else {}
+            is_gone = answer.get("ResponseMetadata", {}).get("HTTPStatusCode") == 404
+            unread += not is_gone
+            said = "is gone" if is_gone else f"could not be read: {error}"
+        print(f"{execution['DurableExecutionName']}: {said}")
+    print(f"{wrong} executions could not go on with this code, {unread} could not be read")
+    return 1 if wrong or unread else 0
 
 
 def problem_of(history: History, outcome: Outcome) -> str:

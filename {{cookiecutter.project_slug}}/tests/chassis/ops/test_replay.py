@@ -388,11 +388,14 @@ def test_files(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     paths[1].write_text(json.dumps({"Events": events}, indent=2), encoding="utf-8")
     paths[2].write_text("\n".join(map(json.dumps, events)), encoding="utf-8")
 
-    for path in paths:
-        verb = options(history=str(path))
+    for path, arn in zip(paths, (None, execution.arn, execution.arn), strict=True):
+        verb = options(arn, history=str(path))
+        assert replay.load(verb).arn == execution.arn
         assert replay.replay_it(verb, sample.definition(), sample.phases()) == 0
         assert execution.question.callback_id not in path.read_text(encoding="utf-8")
-    assert replay.load(options(history=str(paths[0]))).arn == execution.arn
+    for path in paths[1:]:  # the keys of calls would be others
+        with pytest.raises(stack.UsageError, match="the file has no ARN"):
+            replay.load(options(history=str(path)))
     paths[0].write_text("nothing", encoding="utf-8")
     for path, why in ((paths[0], "cannot read the history"), (tmp_path / "x", "cannot read")):
         with pytest.raises(stack.StackError, match=why):
@@ -473,7 +476,7 @@ def test_executions_that_run_are_checked(
         changed = dataclasses.replace(sample.definition(), **definition)
         status = replay.check_running(options(), changed, run)
         line, count = capsys.readouterr().out.splitlines()
-        assert count == f"{status} executions could not go on with this code"
+        assert count == f"{status} executions could not go on with this code, 0 could not be read"
         return status, line.partition(": ")[2]
 
     def inserted(execution: Phases[Any]) -> JsonObject:
@@ -499,7 +502,42 @@ def test_executions_that_run_are_checked(
         execution.approve()
         execution.output()
         assert replay.check_running(options(), sample.definition(), inserted) == 0
-        assert capsys.readouterr().out == "0 executions could not go on with this code\n"
+        assert capsys.readouterr().out.startswith("0 executions could not go on with this code, ")
+
+
+def test_an_execution_that_cannot_be_read_does_not_end_the_check(
+    start: Start, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are gone or over since they were listed are nothing wrong."""
+    failed, waits = failing(start), start(make_event("a"))
+    assert waits.question
+    arns = {"gone": "arn/gone/1", "over": failed.arn, "cut": "arn/cut/2", "waits": waits.arn}
+    monkeypatch.setattr(deletion, "resources_of", lambda _: {"WorkflowFunction": "test-function"})
+
+    def active(_: str) -> list[JsonObject]:
+        return [{"DurableExecutionArn": arns[name], "DurableExecutionName": name} for name in arns]
+
+    def history(arn: str, *, payloads: bool) -> Iterator[JsonObject]:
+        if arn == failed.arn:
+            return iter(events_of(failed))  # of another runner
+        is_cut = arn == arns.get("cut")
+        return read_history(waits.arn if is_cut else arn, payloads=payloads and not is_cut)
+
+    read_history = executions.history
+    monkeypatch.setattr(deletion, "active", active)
+    monkeypatch.setattr(executions, "history", history)
+    with served(waits, monkeypatch):
+        assert replay.check_running(options(), sample.definition(), sample.phases()) == 1
+        assert capsys.readouterr().out.splitlines() == [
+            "gone: is gone",
+            "over: is over",
+            "cut: could not be read: the history has no payload of execution-name: "
+            "it has to be read with --include-execution-data",
+            "waits: goes on, callback approval create callback id",
+            "0 executions could not go on with this code, 1 could not be read",
+        ]
+        del arns["cut"]
+        assert replay.check_running(options(), sample.definition(), sample.phases()) == 0
 
 
 #% if cookiecutter.fan_out == "yes"
