@@ -110,7 +110,7 @@ REQUESTS: dict[str, dict[str, int]] = {
     "record": {"lambda_requests": 1, "write_units": 1},  # of the meter
     #% endif
     #% if cookiecutter.fan_out == "yes"
-    "chunk": {"read_units": 1},  # it asks whether its execution runs
+    "chunk": {"read_units": 2},  # it asks whether its execution runs; a long one goes on to ask
     "object read": {"object_reads": 1},
     "object written": {"object_writes": 1},
     #% endif
