@@ -76,7 +76,9 @@ def _begin(
     event: JsonObject, input_data: JsonObject, of_first: JsonObject, options: argparse.Namespace
 ) -> int:
     name = "/".join(options.execution.split("/")[-2:])
-    again = {"requestKey": f"redrive of {name}", "redriveOf": of_first, "inputData": input_data}
+    others = {k: v for k, v in event["inputData"].items() if k not in {"items", "inputRef"}}
+    again: JsonObject = {"inputData": others | input_data, "redriveOf": of_first}
+    again["requestKey"] = f"redrive of {name}"
     started = executions.begin(event | again, options)
     if started:
         print("if it was redriven before, that execution can be redriven", file=sys.stderr)

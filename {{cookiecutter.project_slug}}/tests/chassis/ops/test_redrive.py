@@ -83,14 +83,16 @@ def test_the_items_that_failed_are_started_again_with_the_keys_that_they_had(
 ) -> None:
     """The approvers see what it is a redrive of; a redrive of it is one of the first, too."""
     steps = Steps("b", "d")
-    first = start(make_event(*"abcd"), steps=steps.all(number), **settings)
+    fields = {"items": [*"abcd"], "note": "an owner's"}
+    first = start(make_event() | {"inputData": fields}, steps=steps.all(number), **settings)
     first.approve()
     assert first.output()["mapResults"]["failed"] == 2
 
     event = again(first, *steps.all(number))
     of_first = {"executionArn": first.arn, "items": [2, 4]}
     assert capsys.readouterr() == ("started arn\n", "2 of its 4 items, after an approval\n")
-    assert event == make_event("b", "d") | {
+    assert event == make_event() | {
+        "inputData": {**fields, "items": ["b", "d"]},
         "requestKey": "redrive of " + "/".join(first.arn.split("/")[-2:]),
         "redriveOf": of_first,
     }
@@ -110,7 +112,7 @@ def test_the_items_that_failed_are_started_again_with_the_keys_that_they_had(
 
     third = again(second, *steps.all(number))
     assert third["redriveOf"] == of_first | {"items": [4]}
-    assert third["inputData"] == {"items": ["d"]}
+    assert third["inputData"] == {**fields, "items": ["d"]}
     assert third["requestKey"] == "redrive of " + "/".join(second.arn.split("/")[-2:])
 
 
