@@ -156,6 +156,7 @@ SENTENCES = {
         ("execution or a chunk that is stopped,", "invoke fan_out=yes"),
         ("- **Chunks** are executions of their own,", "fan_out=yes"),
         (", to which the page has a link.", "front_door=http_api"),
+        ("was stopped, also over HTTP, is in the dead-letter queue", "front_door=http_api"),
         ("`API_TOKEN` is an access token of the tenant", "front_door=http_api"),
         ("the page of the front door", "front_door=http_api"),
         ("One of them processes more than 16 chunks.", "fan_out=yes"),

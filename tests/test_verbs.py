@@ -45,10 +45,11 @@ VERBS = {
     "validate": ["sam validate"],
     "build": SAM_BUILD,
     "release": [RELEASE],
-    "deploy": [*SAM_BUILD, RELEASE],
+    "deploy": [*SAM_BUILD, RELEASE, "python -m ops tenant list"],
     "deploy PARAMETERS='A=1 B=$(x)' ENV=globex": [
         "ENV=globex sam build",
         f"ENV=globex {RELEASE} --config-env globex --parameter-overrides {{tenant}}A=1 B=$(x)",
+        "ENV=globex python -m ops tenant list",
     ],
     "delete": ["python -m ops delete --sam={sam}"],
     "delete ENV=globex YES=1": ["ENV=globex python -m ops delete --sam={sam} --yes"],

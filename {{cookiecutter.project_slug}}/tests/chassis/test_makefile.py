@@ -185,7 +185,9 @@ def test_a_release_takes_what_was_built_and_builds_nothing(project: Path) -> Non
         config = str(project / "samconfig.toml")
         built = ["--template-file", ".aws-sam/build/template.yaml", "--config-file", config]
         assert arguments == ["deploy", *built, *expected]
-    assert [call[1] for call in make(project, "deploy")] == ["build", "deploy"]
+    *deployed, listed = make(project, "deploy")
+    assert [call[1] for call in deployed] == ["build", "deploy"]
+    assert listed == [*OPS, "tenant", "list"]
 
 
 def test_a_verb_runs_what_it_says(project: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from chassis.durable.items import sort_out
 from chassis.model import InvalidInputError, ItemError, ItemOutcome, TransientError
 from chassis.quotas import (
+    INVOCATION_ATTEMPTS,
     #% if cookiecutter.fan_out == "yes"
     INVOKE_ATTEMPTS,
     #% endif
@@ -34,6 +35,11 @@ from tests.chassis import sample
 from tests.execution import make_event
 
 FLAT = Shape(nesting="FLAT", items_per_checkpoint=1)
+
+
+def test_the_numbers_are_those_of_lambda() -> None:
+    """Their sources are beside them."""
+    assert (MAX_OPERATIONS, INVOCATION_ATTEMPTS) == (3_000, 9)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
