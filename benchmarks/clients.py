@@ -29,6 +29,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,21 +54,7 @@ SECONDS_PER_REQUEST = 0.15
 REQUESTS_PER_PAUSE = 300
 """Of all clients, on average; it takes until the reconciler looks at what has been started."""
 
-SERVER = (
-    "import threading, time\n"
-    "from moto.core.model_instances import reset_model_data\n"
-    "from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app\n"
-    "from werkzeug.serving import WSGIRequestHandler, make_server\n"
-    "WSGIRequestHandler.log = lambda *_: None\n"
-    "server = make_server('127.0.0.1', 0, DomainDispatcherApplication(create_backend_app))\n"
-    "def forget():\n"  # moto keeps every copy of a row that a transaction has made
-    "    while True:\n"
-    "        time.sleep(1)\n"
-    "        reset_model_data()\n"
-    "threading.Thread(target=forget, daemon=True).start()\n"
-    "print(server.server_port, flush=True)\n"
-    "server.serve_forever()\n"
-)
+SERVER = Path(__file__).with_name("moto_table.py")
 START = starter.starter(DEFINITION)
 
 
@@ -283,7 +270,7 @@ class Client:
 @contextmanager
 def moto() -> Iterator[str]:
     """The address of a server that takes one request at a time: its transactions are atomic."""
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE) as server:
+    with subprocess.Popen([sys.executable, SERVER], stdout=subprocess.PIPE) as server:
         try:
             assert server.stdout
             yield f"http://127.0.0.1:{int(server.stdout.readline())}"

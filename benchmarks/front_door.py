@@ -16,7 +16,6 @@ import logging
 import os
 import random
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -24,8 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import boto3
+import moto_table
 import urllib3
-from moto.core.model_instances import reset_model_data
 from ops import emulator, page, tenants
 from workflow import workflow
 from workflow.callback_helper import parse_answer
@@ -87,18 +86,11 @@ class Client:
                 self.accepted.append((asked, self.name))
 
 
-def forget() -> None:
-    """Let go of what moto keeps: every copy of a row that a transaction has made."""
-    while True:
-        time.sleep(1)
-        reset_model_data()
-
-
 def main() -> None:
     """Run all clients; print what came of it, and what is wrong."""
     count, starts, seed = (int(argument) for argument in sys.argv[1:])
     logging.disable()
-    threading.Thread(target=forget, daemon=True).start()
+    moto_table.prepare()
     known = {
         name: {"status": "ACTIVE", "tier": next(iter(tenants.tiers())), "overrides": LIMITS}
         for name in TENANTS

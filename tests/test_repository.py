@@ -34,7 +34,7 @@ LOCKS = {
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.py"))
 BENCHED = {"operations.py", "fan_out.py", "replay.py"}
-IN_A_PROJECT = {*BENCHED, "reference.py", "clients.py", "front_door.py"}
+IN_A_PROJECT = {*BENCHED, "reference.py", "clients.py", "front_door.py", "moto_table.py"}
 # In us-east-1, in US dollars: what is rendered has the source and the date of each.
 PRICES = {
     "million_operations": 8.00,
