@@ -77,6 +77,8 @@ def new_page(driver: Driver, browser: Browser) -> Iterator[Visit]:
 
     yield make
     for context in contexts:
+        for page in context.pages:
+            page.unroute_all(behavior="ignoreErrors")  # what it still asks for nobody answers
         context.close()
     assert wrong == []
 

@@ -57,6 +57,7 @@ def redrive(options: argparse.Namespace, definition: Definition[Any]) -> int:
             raise stack.StackError(message)
         print("all of its items, after an approval", file=sys.stderr)
         of_first = {**first, "items": [], "sha256": stored["sha256"]}
+        event["inputData"].pop("items", None)
         return _begin(event, {"inputRef": stored["ref"]}, of_first, options)
     #% endif
     done = done_in(plan, results, definition.item_steps)
@@ -76,8 +77,7 @@ def _begin(
     event: JsonObject, input_data: JsonObject, of_first: JsonObject, options: argparse.Namespace
 ) -> int:
     name = "/".join(options.execution.split("/")[-2:])
-    others = {k: v for k, v in event["inputData"].items() if k not in {"items", "inputRef"}}
-    again: JsonObject = {"inputData": others | input_data, "redriveOf": of_first}
+    again: JsonObject = {"inputData": event["inputData"] | input_data, "redriveOf": of_first}
     again["requestKey"] = f"redrive of {name}"
     started = executions.begin(event | again, options)
     if started:
