@@ -7,8 +7,8 @@
 
 Renders a project of these answers, installs its tools, and runs ``clients.py`` in it, or ``--http``
 ``front_door.py``; each says what is asked for and what has to hold. The exit status is 1 if
-something does not. Needs python3.13 on the PATH; the first run takes about a quarter of an hour on
-two idle processors, most of it in moto; the last about five minutes.
+something does not. Needs python3.13 on the PATH. docs/performance.md has the last figures: two
+hundred starts each take four minutes, a thousand many times as long, since moto's table grows.
 """
 
 from __future__ import annotations
