@@ -95,9 +95,7 @@ def start(
     require_allowed(len(request.items), limits)
     payload = canonical_json(request.event)
     request_key = read_request_key(event)
-    key = f"{request.workflow_id}|content|{payload.hex()}"
-    if request_key:
-        key = f"key|{request_key}"
+    key = f"key|{request_key}" if request_key else f"content|{payload.hex()}"
     #% if cookiecutter.fan_out == "yes"
     if request.input_ref and not request_key:
         raise InvalidInputError(

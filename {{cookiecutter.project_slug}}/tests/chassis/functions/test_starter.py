@@ -64,7 +64,7 @@ def test_a_request_keeps_its_name(add: Add, lambda_: Lambda) -> None:
     start(event | {"requestKey": "k"})
 
     assert [request["DurableExecutionName"] for _, request in lambda_.calls] == [
-        "acme_07ceb8659eb7a6f4e4f5ad187ff36a8a",
+        "acme_e510352dfa0a5d5c0e1dd8b072547004",
         "acme_b383d8bcb095de0b868457f752542096",
     ]
 
@@ -296,9 +296,12 @@ def test_an_input_that_is_not_there_or_too_large_is_not_counted(
 
 
 #% endif
-def test_no_key_is_the_name_of_a_request_without_one(add: Add, lambda_: Lambda) -> None:
+@pytest.mark.parametrize("workflow_id", ["wf", "key"])
+def test_no_key_is_the_name_of_a_request_without_one(
+    add: Add, lambda_: Lambda, workflow_id: str
+) -> None:
     add("acme")
-    without = start(event_of("acme", "a"))
+    without = start(event_of("acme", "a") | {"workflowId": workflow_id})
     payload = lambda_.calls[0][1]["Payload"]
     names = {
         start(event_of("acme", "b") | {"requestKey": key})["executionName"]

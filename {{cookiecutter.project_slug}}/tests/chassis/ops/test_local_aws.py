@@ -129,9 +129,12 @@ def test_only_one_is_up(arguments: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_up_says_where_it_is(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "executable", "true")
+    program = tmp_path / "program"  # what is started, whatever PATH is
+    program.write_text("#!/bin/sh\n", encoding="utf-8")
+    program.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setattr(local_aws, "require_free_ports", lambda: None)
     monkeypatch.setattr(local_aws, "listens", lambda _: True)
     monkeypatch.setattr(stack, "local_process", lambda: 7)
