@@ -54,6 +54,14 @@ def end(partition: TablePartition, name: str, status: str, execution_arn: str) -
     """Withdraw what an execution that has ended had asked, and count it down, once."""
     now = int(time.time())
     table_approvals(partition.tenant_id).withdraw(execution_arn, now)
+    #% if cookiecutter.__invoke and cookiecutter.front_door == "http_api"
+    # Before it is counted down: what fails is tried again only as long as it counts as running.
+    if processed := partition.put_missing_usage(name, execution_arn):
+        usage = {"executionArn": execution_arn, "itemsProcessed": processed}
+        logging.getLogger("workflow").info(
+            "usage recorded", extra={"tenantId": partition.tenant_id, **usage}
+        )
+    #% endif
     return partition.release(name, status, now, execution_arn)
 
 

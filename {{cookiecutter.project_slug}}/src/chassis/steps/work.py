@@ -77,6 +77,12 @@ def prepare_work(
         runs.put_result(execution_arn, refusal(request.identity(), execution_arn, str(error)))
         raise
     runs.expect(execution_arn, plan["item_count"])
+    #% if cookiecutter.__invoke and cookiecutter.fan_out == "yes"
+    if not plan["stored"]:  # each chunk has a record of its own
+        runs.expect_usage(execution_arn, plan["started_at"])
+    #% elif cookiecutter.__invoke
+    runs.expect_usage(execution_arn, plan["started_at"])
+    #% endif
     #% else
     plan = _plan(definition, stores, request, execution_arn)
     #% endif

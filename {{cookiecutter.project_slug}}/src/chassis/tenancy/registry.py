@@ -269,6 +269,22 @@ class TablePartition(Rows):
         counts = {"itemsProcessed": {"N": str(processed)}, "itemsFailed": {"N": str(failed)}}
         self.put(f"USAGE#{started_at}#{source}", counts)
 
+    #% if cookiecutter.front_door == "http_api"
+    def put_missing_usage(self, name: str, execution_arn: str) -> int:
+        """Record the progress of an execution as its usage, unless it is metered; return that."""
+        run = self._run(name)
+        if "preparedAt" not in run or run["executionArn"] != {"S": execution_arn}:
+            return 0
+        processed = min(int(run[field]["N"]) if field in run else 0 for field in ("items", "done"))
+        missing = processed and self.update(
+            f"USAGE#{run['preparedAt']['S']}#{execution_arn}",
+            {"itemsProcessed": {"N": str(processed)}},
+            condition="attribute_not_exists(pk)",
+            given={},
+        )
+        return processed if missing else 0
+
+    #% endif
     #% endif
     def _end(
         self,

@@ -7,14 +7,26 @@ import time
 from contextlib import suppress
 from typing import Any
 
+#% if cookiecutter.__invoke and cookiecutter.front_door == "http_api"
+import pytest
+from botocore.exceptions import ClientError
+
+#% else
 import pytest
 
+#% endif
 from chassis.functions import reconciler
 from chassis.functions.reconciler import handler
 from chassis.model import Approval, Decision
 from chassis.tenancy.approvals import APPROVAL, Approvals
 from chassis.tenancy.guard import execution_name
+#% if cookiecutter.__invoke and cookiecutter.front_door == "http_api"
+from chassis.tenancy.registry import TablePartition
 from chassis.tenancy.rows import row_key
+from chassis.tenancy.runs import Runs
+#% else
+from chassis.tenancy.rows import row_key
+#% endif
 from chassis.wire import JsonObject
 from tests.chassis.aws import TABLE, Add, admit, ask, running, stop_clock
 from tests.chassis.functions.conftest import Lambda, arn_of
@@ -175,6 +187,102 @@ def test_times_are_in_seconds(
     assert stored == times
 
 
+#% if cookiecutter.__invoke and cookiecutter.front_door == "http_api"
+def usage(table: Any) -> dict[str, dict[str, str]]:
+    """The usage records of all tenants: their numbers, by tenant and key."""
+    rows = table.scan(TableName=TABLE)["Items"]
+    return {
+        f"{row['pk']['S']} {row['sk']['S']}": {
+            name: value["N"] for name, value in row.items() if "N" in value
+        }
+        for row in rows
+        if row["sk"]["S"].startswith("USAGE#")
+    }
+
+
+BEGAN = "2026-11-23T06:00:00.000Z"
+RECORD = f"TENANT#acme USAGE#{BEGAN}#{arn_of(NAME)}"
+
+
+@pytest.fixture
+def acme(table: Any, add: Add) -> TablePartition:
+    """A tenant with an execution that has three items, of which two have been processed."""
+    partition, runs = add("acme"), Runs("acme", table, TABLE)
+    admit(partition, NAME)
+    partition.note_arn(arn_of(NAME))
+    runs.expect(arn_of(NAME), 3)
+    runs.count_done(arn_of(NAME), 2)
+    return partition
+
+
+@pytest.mark.parametrize("status", ["STOPPED", "TIMED_OUT", "FAILED", "SUCCEEDED"])
+def test_what_nobody_has_metered_is_recorded_once(
+    table: Any, acme: TablePartition, caplog: pytest.LogCaptureFixture, status: str
+) -> None:
+    caplog.set_level(logging.INFO, logger="workflow")
+    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
+
+    for _ in range(2):
+        handler(status_event(NAME, status), None)
+
+    assert usage(table) == {RECORD: {"itemsProcessed": "2"}}
+    (line,) = (vars(line) for line in caplog.records if line.message == "usage recorded")
+    assert (line["tenantId"], line["itemsProcessed"]) == ("acme", 2)
+    acme.put_usage(arn_of(NAME), BEGAN, 3, 1)  # the meter was still at work
+    assert usage(table) == {RECORD: {"itemsProcessed": "3", "itemsFailed": "1"}}
+
+
+def test_what_has_been_metered_is_left_alone(table: Any, acme: TablePartition) -> None:
+    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
+    acme.put_usage(arn_of(NAME), BEGAN, 1, 0)
+
+    assert handler(status_event(NAME, "STOPPED"), None) == {"released": 1}
+    assert usage(table) == {RECORD: {"itemsProcessed": "1", "itemsFailed": "0"}}
+
+
+@pytest.mark.usefixtures("acme")
+def test_nobody_has_more_items_than_there_are(table: Any) -> None:
+    """A step that is repeated counts its items again."""
+    runs = Runs("acme", table, TABLE)
+    runs.expect_usage(arn_of(NAME), BEGAN)
+    runs.count_done(arn_of(NAME), 2)
+
+    handler(status_event(NAME, "STOPPED"), None)
+    assert usage(table) == {RECORD: {"itemsProcessed": "3"}}
+
+
+@pytest.mark.usefixtures("acme")
+def test_the_progress_of_chunks_or_of_another_execution_is_no_usage(table: Any) -> None:
+    another = status_event(NAME, "STOPPED")
+    another["detail"]["durableExecutionArn"] = arn_of(NAME, "another")
+    handler(status_event(NAME, "STOPPED"), None)
+    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
+    handler(another, None)
+
+    assert usage(table) == {}
+
+
+def test_usage_that_cannot_be_recorded_is_tried_again(
+    table: Any, acme: TablePartition, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
+    lambda_.status = "STOPPED"
+
+    def refuse(*_: object) -> int:
+        raise ClientError({"Error": {"Code": "ThrottlingException", "Message": "no"}}, "UpdateItem")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(TablePartition, "put_missing_usage", refuse)
+        with pytest.raises(reconciler.NotSweptError):
+            handler({}, Context())
+    assert (usage(table), running(table, "acme")) == ({}, 1)
+
+    acme.look_again(NAME, 0)
+    assert handler({}, Context()) == {"looked": 1, "released": 1}
+    assert usage(table) == {RECORD: {"itemsProcessed": "2"}}
+
+
+#% endif
 def warnings(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
     return [record for record in caplog.records if record.levelno >= logging.WARNING]
 
