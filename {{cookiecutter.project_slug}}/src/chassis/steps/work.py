@@ -78,7 +78,7 @@ def prepare_work(
         raise
     runs.expect(execution_arn, plan["item_count"])
     #% if cookiecutter.__invoke and cookiecutter.fan_out == "yes"
-    if not plan["stored"]:  # each chunk has a record of its own
+    if not plan["stored"]:  # each part has a record of its own
         runs.expect_usage(execution_arn, plan["started_at"])
     #% elif cookiecutter.__invoke
     runs.expect_usage(execution_arn, plan["started_at"])

@@ -252,7 +252,8 @@ def test_nobody_has_more_items_than_there_are(table: Any) -> None:
 
 
 @pytest.mark.usefixtures("acme")
-def test_the_progress_of_chunks_or_of_another_execution_is_no_usage(table: Any) -> None:
+def test_progress_that_is_not_expected_to_be_usage_is_none(table: Any) -> None:
+    """Or that of an execution which is not the one that is counted."""
     another = status_event(NAME, "STOPPED")
     another["detail"]["durableExecutionArn"] = arn_of(NAME, "another")
     handler(status_event(NAME, "STOPPED"), None)
