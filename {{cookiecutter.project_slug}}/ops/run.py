@@ -25,6 +25,7 @@ from aws_durable_execution_sdk_python_testing.exceptions import ResourceNotFound
 from aws_durable_execution_sdk_python_testing.runner import Operation, StepOperation
 
 from chassis.functions import timeline
+from chassis.functions.history import read_history
 from chassis.model import REFUSED, Definition
 from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import local
@@ -88,8 +89,8 @@ def draw(execution: local.LocalExecution) -> Path:
     """Draw a run; the picture of the last one is kept."""
     picture = RUNS / "last.html"
     RUNS.mkdir(exist_ok=True)
-    page = timeline.page(execution.history(), name="The last run", payloads=True)
-    picture.write_text(page, encoding="utf-8")
+    history = read_history(execution.history(), payloads=True)
+    picture.write_text(timeline.page(history, name="The last run"), encoding="utf-8")
     return picture
 
 

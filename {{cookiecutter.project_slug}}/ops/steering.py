@@ -84,13 +84,13 @@ def tenant_of(execution: JsonObject) -> str:
 def show(options: argparse.Namespace) -> int:
     """Print how an execution is, its operations, and its result or error; perhaps draw it."""
     execution = executions.status_of(options.execution)
-    events = list(executions.history(options.execution, payloads=True))
-    name, now = execution["DurableExecutionName"], datetime.now(UTC)
+    events = executions.history(options.execution, payloads=True)
+    history = read_history(events, now=datetime.now(UTC), payloads=options.payloads)
+    name = execution["DurableExecutionName"]
     for path, draw in ((options.svg, timeline.timeline), (options.html, timeline.page)):
         if path:
-            write(Path(path), draw(events, name=name, now=now, payloads=options.payloads))
+            write(Path(path), draw(history, name=name))
             print(f"drawn: {path}", file=sys.stderr)
-    history = read_history(events, now=now, payloads=options.payloads)
     if options.json:
         execution["operations"] = [asdict(operation) for operation in history.root.children]
     else:

@@ -6,7 +6,7 @@ bar, a wait is a line. Where nothing ran for long the time is folded, and the fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from html import escape
 from itertools import accumulate, pairwise
@@ -19,9 +19,7 @@ from chassis.functions.history import (
     counted,
     duration,
     printable,
-    read_history,
 )
-from chassis.wire import JsonObject
 
 WIDTH, LEFT, RIGHT, TOP, ROW = 1000, 270, 110, 46, 24
 """Of the picture, the names, the durations, the axis and a row, in pixels."""
@@ -108,25 +106,8 @@ class _Scale:
         return float(WIDTH - RIGHT)
 
 
-def timeline(
-    events: Iterable[JsonObject],
-    *,
-    name: str = "",
-    now: datetime | None = None,
-    payloads: bool = False,
-) -> str:
-    """Draw an execution.
-
-    Args:
-        events: of its history, oldest first; it need not have ended.
-        name: of the execution, if the history does not say it.
-        now: where to draw what has not ended, if not where something was last heard of it.
-        payloads: whether what came of an operation can be read in the picture.
-
-    Raises:
-        ValueError: there are no events.
-    """
-    history = read_history(events, now=now, payloads=payloads)
+def timeline(history: History, *, name: str = "") -> str:
+    """Draw an execution; ``name`` is what it is called, if the history does not say it."""
     scale = _Scale(history)
     rows = ["".join(_lane(scale)), *_rows(history.root, scale)]
     height = TOP + ROW * len(rows) + 10
@@ -145,16 +126,8 @@ def timeline(
     )
 
 
-def page(
-    events: Iterable[JsonObject],
-    *,
-    name: str = "",
-    now: datetime | None = None,
-    payloads: bool = False,
-) -> str:
+def page(history: History, *, name: str = "") -> str:
     """A page with the picture, the errors and the operations; the arguments are the picture's."""
-    events = list(events)
-    history = read_history(events, now=now, payloads=payloads)
     root, title = history.root, _text(name or history.root.name)
     errors = "".join(
         f"<li><b>{_text(o.name)}</b>: {_text(_cut(o.error, MOST_TEXT))}</li>"
@@ -171,7 +144,7 @@ def page(
         f"<title>{title}</title><style>{PAGE_STYLE}</style></head><body>\n<h1>{title}</h1>\n"
         f"<p>{_text(' '.join(history.summary()))} "
         f"Started {_text(root.start.isoformat(' ', 'seconds'))}.</p>\n"
-        f'<div class="wide">{timeline(events, name=name, now=now, payloads=payloads)}</div>\n'
+        f'<div class="wide">{timeline(history, name=name)}</div>\n'
         + (f'<h2>Errors</h2><ul class="failed">{errors}</ul>\n' if errors else "")
         + '<h2>Operations</h2>\n<div class="wide"><table><thead><tr>'
         + "".join(f"<th>{head}</th>" for head in heads)

@@ -82,6 +82,11 @@ class Picture:
         return [text.text or "" for text in self.root.iter(f"{SVG}text")]
 
 
+def picture_of(events: list[JsonObject], name: str = "", **how: Any) -> Picture:
+    """Draw these events; ``how`` they are read."""
+    return Picture(timeline.timeline(read_history(events, **how), name=name))
+
+
 @pytest.fixture
 def transient() -> Failing:
     return Failing(TransientError("not there yet"), "b", attempts=1)
@@ -93,7 +98,7 @@ def test_a_run_with_failures_and_retries(start: Start, transient: Failing) -> No
     assert execution.output()
     events = list(execution.history())
 
-    drawn = timeline.timeline(events)
+    drawn = timeline.timeline(read_history(events))
     picture = Picture(drawn)
 
     rows = [
@@ -119,7 +124,7 @@ def test_a_run_with_failures_and_retries(start: Start, transient: Failing) -> No
     assert picture.root.get("role") == "img"
     assert "1 failed: item-3." in picture.description
     assert '"size"' not in drawn
-    assert '"size"' in Picture(timeline.timeline(events, payloads=True)).title("item-1")
+    assert '"size"' in picture_of(events, payloads=True).title("item-1")
 
 
 def test_every_beginning_and_every_end_of_a_history_is_drawn(
@@ -132,13 +137,13 @@ def test_every_beginning_and_every_end_of_a_history_is_drawn(
 
     for number in range(1, len(events)):
         begun, late = (
-            Picture(timeline.timeline(part, now=NOON + timedelta(days=9_999)))
+            picture_of(part, now=NOON + timedelta(days=9_999))
             for part in (events[:number], events[number:])
         )
         assert begun.description.startswith("RUNNING for ")
         assert late.rows
     with pytest.raises(ValueError, match="no events"):
-        timeline.timeline([])
+        read_history([])
 
 
 def test_what_has_not_ended_reaches_to_now() -> None:
@@ -150,7 +155,7 @@ def test_what_has_not_ended_reaches_to_now() -> None:
     )
     events[3] |= {"StepFailedDetails": {"RetryDetails": {"NextAttemptDelaySeconds": 60}}}
 
-    picture = Picture(timeline.timeline(events, now=NOON + timedelta(seconds=5)))
+    picture = picture_of(events, now=NOON + timedelta(seconds=5))
 
     for name, kind in (("work", "run"), ("answer", "wait")):
         assert picture.bars(name, kind)
@@ -162,16 +167,14 @@ def test_what_has_not_ended_reaches_to_now() -> None:
 
 def test_an_attempt_that_nobody_has_heard_of_again() -> None:
     """The function has crashed in it, and it was tried again."""
-    picture = Picture(
-        timeline.timeline(
-            events_of(
-                "0 ExecutionStarted",
-                "1 StepStarted Step work",
-                "9 StepStarted Step work",
-                "10 StepSucceeded Step work",
-            )
-        )
+    events = events_of(
+        "0 ExecutionStarted",
+        "1 StepStarted Step work",
+        "9 StepStarted Step work",
+        "10 StepSucceeded Step work",
     )
+
+    picture = picture_of(events)
 
     assert [len(picture.bars("work", kind)) for kind in ("run", "bad", "try")] == [1, 1, 1]
     assert "SUCCEEDED, 2 attempts" in picture.title("work")
@@ -185,7 +188,7 @@ def test_what_an_execution_leaves_behind_is_neither_open_nor_failed() -> None:
         "9 ExecutionStopped",
     )
 
-    picture = Picture(timeline.timeline(events, now=NOON + timedelta(days=1)))
+    picture = picture_of(events, now=NOON + timedelta(days=1))
 
     assert picture.description.startswith("STOPPED after 9 s, ")
     assert "waiting" not in picture.description
@@ -209,7 +212,7 @@ def test_days_are_folded_and_a_moment_is_seen() -> None:
         f"{three_days + 3} InvocationCompleted",
         f"{three_days + 3} ExecutionSucceeded",
     )
-    picture = Picture(timeline.timeline(events))
+    picture = picture_of(events)
 
     assert "3 d" in picture.texts()
     (fold,) = (rect for rect in picture.root.iter(f"{SVG}rect") if rect.get("class") == "fold")
@@ -240,12 +243,12 @@ def test_an_invocation_that_says_when_it_started_and_a_pause() -> None:
     (invocation,), (paused,) = history.invocations, history.root.spans
     assert (invocation.start, invocation.end) == tuple(NOON + timedelta(seconds=s) for s in (2, 5))
     assert (paused.start, paused.end) == tuple(NOON + timedelta(seconds=s) for s in (5, 7))
-    assert len(Picture(timeline.timeline(events)).bars("invocations", "wait")) == 1
+    assert len(picture_of(events).bars("invocations", "wait")) == 1
 
 
 def test_what_a_screen_does_not_hold_is_a_curve() -> None:
     failed = (7, 500, 799)
-    picture = Picture(timeline.timeline(events_of(*many(800, *failed))))
+    picture = picture_of(events_of(*many(800, *failed)))
 
     assert len(picture.rows) <= SCREEN
     assert {f"item-{number}" for number in failed} <= set(picture.rows)
@@ -265,11 +268,11 @@ def test_thousands_of_operations_fit(inside: bool) -> None:
     lines = list(many(3_000, *range(0, 3_000, 3)))
     events = events_of(*(lines if inside else [line.partition(" <")[0] for line in lines]))
 
-    drawn = timeline.timeline(events)
+    drawn = timeline.timeline(read_history(events))
 
     assert len(Picture(drawn).rows) <= SCREEN + 3
     assert len(drawn) < 100_000
-    assert len(timeline.page(events)) < 700_000
+    assert len(timeline.page(read_history(events))) < 700_000
 
 
 class Reader(HTMLParser):
@@ -295,8 +298,8 @@ def test_no_name_is_markup() -> None:
     error = {"ErrorType": STRANGE, "ErrorMessage": STRANGE, "ErrorData": STRANGE}
     events[2]["StepFailedDetails"] = {"Error": {"Payload": error}, "Result": {"Payload": STRANGE}}
 
-    picture = Picture(timeline.timeline(events, name=STRANGE, payloads=True))
-    page = timeline.page(events, name=STRANGE, payloads=True)
+    picture = picture_of(events, name=STRANGE, payloads=True)
+    page = timeline.page(read_history(events, payloads=True), name=STRANGE)
 
     said = STRANGE.translate(dict.fromkeys(map(ord, "\x00\x1b\ud800\uffff"), "\ufffd"))
     operation = read_history(events).root.children[0]  # as it comes to a terminal, too
@@ -322,7 +325,7 @@ def test_what_is_long_is_cut() -> None:
     )
     events[2]["StepFailedDetails"] = {"Error": {"Payload": error}}
 
-    picture, page = Picture(timeline.timeline(events)), timeline.page(events)
+    picture, page = picture_of(events), timeline.page(read_history(events))
 
     (label,) = (name for name in picture.rows if name.startswith("n"))
     assert label.endswith("n…")
@@ -338,7 +341,7 @@ def test_a_page_needs_nothing_beside_itself(start: Start) -> None:
     assert execution.output()
     events = list(execution.history())
 
-    page = timeline.page(events, name="acme_1")
+    page = timeline.page(read_history(events), name="acme_1")
 
     reader = Reader(page)
     (policy,) = (
@@ -357,7 +360,7 @@ def test_a_page_needs_nothing_beside_itself(start: Start) -> None:
     assert len(rows) == len(inside)  # the heading instead of the execution
     assert sum("class" in row for row in rows) == 1
     assert '"size"' not in "".join(reader.words)
-    assert '"size"' in "".join(Reader(timeline.page(events, payloads=True)).words)
+    assert '"size"' in "".join(Reader(timeline.page(read_history(events, payloads=True))).words)
 
 
 def test_the_examples_of_durations_and_names() -> None:
@@ -367,7 +370,7 @@ def test_the_examples_of_durations_and_names() -> None:
 
 
 def test_rows_do_not_overlap() -> None:
-    picture = Picture(timeline.timeline(events_of(*many(3))))
+    picture = picture_of(events_of(*many(3)))
 
     tops = [row.get("transform") for row in picture.rows.values()]
     assert tops == [f"translate(0 {TOP + ROW * number})" for number in range(len(tops))]
