@@ -8,7 +8,7 @@
 Renders a project of these answers, installs its tools, and runs ``clients.py`` in it, or ``--http``
 ``front_door.py``; each says what is asked for and what has to hold. The exit status is 1 if
 something does not. Needs python3.13 on the PATH. docs/performance.md has the last figures: two
-hundred starts each take four minutes, a thousand many times as long, since moto's table grows.
+hundred starts each take four minutes, a thousand most of an hour.
 """
 
 from __future__ import annotations
