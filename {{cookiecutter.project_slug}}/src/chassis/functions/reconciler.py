@@ -55,16 +55,23 @@ def end(partition: TablePartition, name: str, status: str, execution_arn: str) -
     now = int(time.time())
     table_approvals(partition.tenant_id).withdraw(execution_arn, now)
     #% if cookiecutter.__invoke and cookiecutter.front_door == "http_api"
-    # Before it is counted down: what fails is tried again only as long as it counts as running.
-    if processed := partition.put_missing_usage(name, execution_arn):
-        usage = {"executionArn": execution_arn, "itemsProcessed": processed}
-        logging.getLogger("workflow").info(
-            "usage recorded", extra={"tenantId": partition.tenant_id, **usage}
-        )
+    if status != "SUCCEEDED":
+        # Before it is counted down: what fails is tried again as long as it counts as running.
+        meter(partition, name, execution_arn)
     #% endif
     return partition.release(name, status, now, execution_arn)
 
 
+#% if cookiecutter.__invoke and cookiecutter.front_door == "http_api"
+def meter(partition: TablePartition, name: str, execution_arn: str) -> None:
+    """Record what an execution had processed that ended before the meter was told."""
+    if processed := partition.put_missing_usage(name, execution_arn):
+        usage = {"executionArn": execution_arn, "itemsProcessed": processed}
+        identity = {"tenantId": partition.tenant_id}
+        logging.getLogger("workflow").info("usage recorded", extra={**identity, **usage})
+
+
+#% endif
 def sweep(context: Any) -> JsonObject:
     """Look at pending approvals and running executions, those first that were due first.
 

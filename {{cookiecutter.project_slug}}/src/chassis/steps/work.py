@@ -76,12 +76,13 @@ def prepare_work(
     except InvalidInputError as error:
         runs.put_result(execution_arn, refusal(request.identity(), execution_arn, str(error)))
         raise
-    runs.expect(execution_arn, plan["item_count"])
     #% if cookiecutter.__invoke and cookiecutter.fan_out == "yes"
-    if not plan["stored"]:  # each part has a record of its own
-        runs.expect_usage(execution_arn, plan["started_at"])
+    # Where the input is cut, each part has a record of its own.
+    runs.expect(execution_arn, plan["item_count"], None if plan["stored"] else plan["started_at"])
     #% elif cookiecutter.__invoke
-    runs.expect_usage(execution_arn, plan["started_at"])
+    runs.expect(execution_arn, plan["item_count"], plan["started_at"])
+    #% else
+    runs.expect(execution_arn, plan["item_count"])
     #% endif
     #% else
     plan = _plan(definition, stores, request, execution_arn)

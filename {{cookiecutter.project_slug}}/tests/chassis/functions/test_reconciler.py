@@ -210,17 +210,16 @@ def acme(table: Any, add: Add) -> TablePartition:
     partition, runs = add("acme"), Runs("acme", table, TABLE)
     admit(partition, NAME)
     partition.note_arn(arn_of(NAME))
-    runs.expect(arn_of(NAME), 3)
+    runs.expect(arn_of(NAME), 3, BEGAN)
     runs.count_done(arn_of(NAME), 2)
     return partition
 
 
-@pytest.mark.parametrize("status", ["STOPPED", "TIMED_OUT", "FAILED", "SUCCEEDED"])
+@pytest.mark.parametrize("status", ["STOPPED", "TIMED_OUT", "FAILED"])
 def test_what_nobody_has_metered_is_recorded_once(
     table: Any, acme: TablePartition, caplog: pytest.LogCaptureFixture, status: str
 ) -> None:
     caplog.set_level(logging.INFO, logger="workflow")
-    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
 
     for _ in range(2):
         handler(status_event(NAME, status), None)
@@ -233,7 +232,6 @@ def test_what_nobody_has_metered_is_recorded_once(
 
 
 def test_what_has_been_metered_is_left_alone(table: Any, acme: TablePartition) -> None:
-    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
     acme.put_usage(arn_of(NAME), BEGAN, 1, 0)
 
     assert handler(status_event(NAME, "STOPPED"), None) == {"released": 1}
@@ -243,30 +241,38 @@ def test_what_has_been_metered_is_left_alone(table: Any, acme: TablePartition) -
 @pytest.mark.usefixtures("acme")
 def test_nobody_has_more_items_than_there_are(table: Any) -> None:
     """A step that is repeated counts its items again."""
-    runs = Runs("acme", table, TABLE)
-    runs.expect_usage(arn_of(NAME), BEGAN)
-    runs.count_done(arn_of(NAME), 2)
+    Runs("acme", table, TABLE).count_done(arn_of(NAME), 2)
 
     handler(status_event(NAME, "STOPPED"), None)
     assert usage(table) == {RECORD: {"itemsProcessed": "3"}}
 
 
 @pytest.mark.usefixtures("acme")
-def test_progress_that_is_not_expected_to_be_usage_is_none(table: Any) -> None:
-    """Or that of an execution which is not the one that is counted."""
-    another = status_event(NAME, "STOPPED")
-    another["detail"]["durableExecutionArn"] = arn_of(NAME, "another")
-    handler(status_event(NAME, "STOPPED"), None)
-    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
-    handler(another, None)
+@pytest.mark.parametrize(("status", "execution_id"), [("SUCCEEDED", "id"), ("STOPPED", "another")])
+def test_progress_of_another_or_that_was_metered_is_no_usage(
+    table: Any, status: str, execution_id: str
+) -> None:
+    event = status_event(NAME, status)
+    event["detail"]["durableExecutionArn"] = arn_of(NAME, execution_id)
+    handler(event, None)
 
+    assert usage(table) == {}
+
+
+def test_progress_that_has_no_record_of_its_own_is_no_usage(table: Any, add: Add) -> None:
+    """As that of an execution whose parts are metered."""
+    admit(add("acme"), NAME)
+    runs = Runs("acme", table, TABLE)
+    runs.expect(arn_of(NAME), 3)
+    runs.count_done(arn_of(NAME), 2)
+
+    assert handler(status_event(NAME, "STOPPED"), None) == {"released": 1}
     assert usage(table) == {}
 
 
 def test_usage_that_cannot_be_recorded_is_tried_again(
     table: Any, acme: TablePartition, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Runs("acme", table, TABLE).expect_usage(arn_of(NAME), BEGAN)
     lambda_.status = "STOPPED"
 
     def refuse(*_: object) -> int:
