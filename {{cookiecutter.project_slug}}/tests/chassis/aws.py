@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import boto3
 import pytest
+from moto.backends import get_backend
 
 from chassis.functions import reconciler, starter
 from chassis.tenancy import credentials, stores
@@ -18,13 +19,22 @@ from ops import local
 from ops.tenants import Registry
 from tests.chassis import sample
 
-TABLE = "tenants"
-TENANT_ROLE = "arn:aws:iam::123456789012:role/tenant"
+ACCOUNT_ID, REGION, TABLE = "123456789012", "us-east-1", "tenants"
+TENANT_ROLE = f"arn:aws:iam::{ACCOUNT_ID}:role/tenant"
 NOWHERE = "http://127.0.0.1:9"
 """Nobody listens there: what is asked of another service fails."""
 
 TOKEN = approval_id("arn", "approval") + 32 * "5"
 """Answers what ``ask`` asks, unless it is told otherwise."""
+
+CLIENTS = (
+    credentials._client,
+    credentials._credentials,
+    starter._lambda,
+    reconciler._client,
+    stores._sns,
+)
+"""What keeps clients of the addresses that were there first."""
 
 Add = Callable[..., TablePartition]
 
@@ -36,14 +46,23 @@ def aws() -> Iterator[str]:
         yield address
 
 
+@pytest.fixture(scope="session")
+def dynamodb(aws: str) -> Any:
+    """A client, and the table of the template: to make them takes longer than most tests."""
+    access = {"region_name": REGION, "aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    client = boto3.client("dynamodb", endpoint_url=aws, **access)
+    local.create_table(client, TABLE)
+    return client
+
+
 @pytest.fixture
-def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def table(aws: str, dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The table of the template, empty, and the environment of the stack's functions."""
     for name, value in {
         "AWS_ENDPOINT_URL": NOWHERE,
         "AWS_ENDPOINT_URL_DYNAMODB": aws,
         "AWS_ENDPOINT_URL_STS": aws,
-        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": REGION,
         "AWS_ACCESS_KEY_ID": "x",
         "AWS_SECRET_ACCESS_KEY": "x",
         "TENANT_TABLE": TABLE,
@@ -55,18 +74,22 @@ def table(aws: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         "WORKFLOW_ALIAS_ARN": "arn:aws:lambda:us-east-1:123456789012:function:workflow:live",
     }.items():
         monkeypatch.setenv(name, value)
-    for made in (
-        credentials._client,
-        credentials._credentials,
-        starter._lambda,
-        reconciler._client,
-        stores._sns,
-    ):
+    yield dynamodb
+    get_backend("dynamodb")[ACCOUNT_ID][REGION].tables[TABLE].items.clear()
+
+
+def forget_clients() -> None:
+    """Let each module make clients anew, for other addresses."""
+    for made in CLIENTS:
         made.cache_clear()
-    client = boto3.client("dynamodb")
-    local.create_table(client, TABLE)
-    yield client
-    client.delete_table(TableName=TABLE)
+
+
+@pytest.fixture
+def new_clients() -> Iterator[None]:
+    """For a test with other clients than the others: it keeps none, and leaves none."""
+    forget_clients()
+    yield
+    forget_clients()
 
 
 #% if cookiecutter.fan_out == "yes"

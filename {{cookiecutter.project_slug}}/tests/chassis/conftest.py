@@ -19,10 +19,10 @@ from chassis.steps import work
 from ops import local
 from tests.chassis import sample
 #% if cookiecutter.fan_out == "yes"
-from tests.chassis.aws import add, aws, bucket, table
+from tests.chassis.aws import add, aws, bucket, dynamodb, new_clients, table
 from tests.execution import Execution, Start
 
-__all__ = ["add", "aws", "bucket", "table"]  # fixtures
+__all__ = ["add", "aws", "bucket", "dynamodb", "new_clients", "table"]  # fixtures
 
 
 @pytest.fixture(autouse=True)
@@ -32,10 +32,10 @@ def _own_objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 #% else
-from tests.chassis.aws import add, aws, table
+from tests.chassis.aws import add, aws, dynamodb, new_clients, table
 from tests.execution import Execution, Start
 
-__all__ = ["add", "aws", "table"]  # fixtures
+__all__ = ["add", "aws", "dynamodb", "new_clients", "table"]  # fixtures
 
 
 #% endif

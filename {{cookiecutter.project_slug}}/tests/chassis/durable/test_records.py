@@ -14,7 +14,6 @@ from chassis import JsonObject
 from chassis.durable import Execution as Phases
 from chassis.functions import approver as approver_module
 from chassis.functions.approver import approver
-from chassis.tenancy import credentials
 from chassis.tenancy.approvals import Approvals, Record, approval_id
 from chassis.tenancy.stores import AWS, table_approvals
 #% if cookiecutter.front_door == "http_api"
@@ -23,6 +22,7 @@ from ops.local import LocalPartition, LocalRuns
 from ops.local import LocalPartition
 #% endif
 from tests.chassis import sample
+from tests.chassis.aws import forget_clients
 from tests.chassis.ops.lambda_api import lambda_api
 from tests.crashes import Moment, start_crashing
 from tests.execution import SECONDS, Execution, Start, make_event
@@ -78,11 +78,11 @@ def answer(
     """Answer as a service does, through the approver and the Lambda API."""
     with lambda_api(execution) as address, monkeypatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", address)
-        credentials._client.cache_clear()  # another address than the last one
+        forget_clients()  # another address than the last one
         return ANSWER({"tenantId": "acme", "token": message["token"], "answer": GIVEN}, None)
 
 
-@pytest.mark.usefixtures("table")
+@pytest.mark.usefixtures("table", "new_clients")
 @pytest.mark.parametrize("moment", ["before", "after", "return"])
 @pytest.mark.parametrize("dies", [False, True], ids=["approver lives", "approver dies"])
 def test_the_record_is_that_of_the_answer_whatever_is_killed(

@@ -109,14 +109,13 @@ def test_an_answer_that_could_not_be_sent_can_be_sent_again(lambda_: Lambda) -> 
     assert answer("acme", "APPROVED") == {"accepted": True}
 
 
+@pytest.mark.usefixtures("table", "new_clients")
 def test_no_secret_is_logged_even_when_everything_is(
-    table: Any,
     aws: str,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """With real clients; the server has no such operation, so the answer is refused."""
-    del table
     monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", aws)
     with caplog.at_level(logging.DEBUG), pytest.raises(AnswerNotSentError) as raised:
         answer("acme", "APPROVED")

@@ -150,6 +150,7 @@ def test_another_execution_of_a_running_name_is_not_said_to_have_started(
     assert running(table, "acme") == 1
 
 
+@pytest.mark.usefixtures("new_clients")
 def test_a_tenant_whose_role_cannot_be_assumed_does_not_stop_the_sweep(
     table: Any, add: Add, lambda_: Lambda, monkeypatch: pytest.MonkeyPatch
 ) -> None:

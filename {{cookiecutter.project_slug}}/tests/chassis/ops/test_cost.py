@@ -367,6 +367,7 @@ class Spending:
 
 
 #% if cookiecutter.__invoke
+@pytest.mark.usefixtures("new_clients")
 def test_a_usage_record_is_counted(table: Any, add: Add, monkeypatch: pytest.MonkeyPatch) -> None:
     add("acme")
     spending = Spending(table)
@@ -406,6 +407,7 @@ def arn_on_aws(name: str, emulated: str) -> str:
         #% endif
     ],
 )
+@pytest.mark.usefixtures("new_clients")
 def test_the_requests_are_those_of_a_real_execution(
     aws: str,
     table: Any,

@@ -313,8 +313,9 @@ class Uncounted(TablePartition):
 
 
 @pytest.fixture
-def topic(aws: str, add: Add, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def topic(aws: str, add: Add, new_clients: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The topic of the approvers in a local AWS, with its inbox, the registry and the approver."""
+    del new_clients
     monkeypatch.setenv("AWS_ENDPOINT_URL_SNS", aws)
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", aws)
     monkeypatch.setenv("LOCAL", "1")

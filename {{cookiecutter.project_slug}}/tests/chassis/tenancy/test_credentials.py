@@ -10,8 +10,9 @@ import pytest
 from chassis.tenancy import credentials
 from tests.chassis.aws import TENANT_ROLE, stop_clock
 
+pytestmark = pytest.mark.usefixtures("table", "new_clients")
 
-@pytest.mark.usefixtures("table")
+
 def test_credentials_are_the_tenants_own_and_cached(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     make_client = boto3.client
@@ -45,7 +46,6 @@ def test_credentials_are_the_tenants_own_and_cached(monkeypatch: pytest.MonkeyPa
     assert key(first) == key(again) != key(other)
 
 
-@pytest.mark.usefixtures("table")
 def test_a_client_is_given_out_with_five_minutes_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """Credentials are made anew when a period begins, whenever in it they were made."""
     last_second = credentials.PERIOD_SECONDS - 1
