@@ -73,7 +73,11 @@ Bake = Callable[..., Project]
 @pytest.fixture(autouse=True)
 def _no_environment_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what is set here from reaching the commands that the tests run."""
-    for name in ("VIRTUAL_ENV", "PYTHONPATH", "MAKEFLAGS", "MAKELEVEL"):
+    # Without bytecode, each of the many programs would compile all that it imports.
+    for name in (
+        *("VIRTUAL_ENV", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE"),
+        *("MAKEFLAGS", "MAKELEVEL"),
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

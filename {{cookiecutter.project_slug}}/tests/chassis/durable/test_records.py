@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from itertools import count
 from queue import SimpleQueue
@@ -72,14 +73,13 @@ def record_of(message: JsonObject) -> Record:
     return table_approvals("acme").find(message["token"])
 
 
-def answer(
-    execution: Execution, message: JsonObject, monkeypatch: pytest.MonkeyPatch
-) -> JsonObject:
+@contextmanager
+def answering(execution: Execution, message: JsonObject) -> Iterator[Callable[[], JsonObject]]:
     """Answer as a service does, through the approver and the Lambda API."""
-    with lambda_api(execution) as address, monkeypatch.context() as patch:
+    with lambda_api(execution) as address, pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ENDPOINT_URL_LAMBDA", address)
         forget_clients()  # another address than the last one
-        return ANSWER({"tenantId": "acme", "token": message["token"], "answer": GIVEN}, None)
+        yield lambda: ANSWER({"tenantId": "acme", "token": message["token"], "answer": GIVEN}, None)
 
 
 @pytest.mark.usefixtures("table", "new_clients")
@@ -102,17 +102,18 @@ def test_the_record_is_that_of_the_answer_whatever_is_killed(
         message = told.message()
         asked = record_of(message)
         assert (asked.state, asked.decided_by) == ("PENDING", None)
-        with suppress(KilledError):
-            assert answer(execution, message, monkeypatch) == {"accepted": True}
+        with answering(execution, message) as answer:
+            with suppress(KilledError):
+                assert answer() == {"accepted": True}
 
-        assert execution.output() == GIVEN
-        record = record_of(message)
+            assert execution.output() == GIVEN
+            record = record_of(message)
+            assert answer()["accepted"] is False
         assert (record.state, record.decided_by, record.comment) == ("APPROVED", "ada", "fine")
         assert (record.identified_by, record.callback_id) == ("service", None)
         assert record.asked == replace(
             asked.asked, asked_at=record.asked.asked_at, expires_at=record.asked.expires_at
         )
-        assert answer(execution, message, monkeypatch)["accepted"] is False
         if not crasher.crashed:
             break
     assert number > (1 if moment == "return" else 4)
