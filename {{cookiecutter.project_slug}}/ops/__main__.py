@@ -51,6 +51,7 @@ ANSWER: dict[str, dict[str, Any]] = {
     "--token": {"default": "", "help": "of the message; the local AWS knows what was asked first"},
     "--by": {"default": "", "help": "who decides; you, as AWS knows you, if it is left out"},
     "--comment": {"default": "", "help": "why"},
+    "--json": JSON,
 }
 VERBS = {
     "run": Verb(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 #% endif
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from botocore.exceptions import ClientError
 
 from chassis.functions.history import events_of
 from chassis.model import REFUSED
-from chassis.tenancy.approvals import Approvals
+from chassis.tenancy.approvals import Approvals, Record
 from chassis.tenancy.guard import tenant_of_name
 from chassis.wire import JsonObject, NotJsonError, parse_json
 from ops import inbox, stack
@@ -32,6 +33,9 @@ GONE_ON = {"ResourceNotFoundException", "ResourceConflictException"}
 Source: the model of Lambda in botocore 1.44.5, read 2026-11-25: PauseDurableExecution,
 ResumeDurableExecution and DeleteDurableExecution have both, StopDurableExecution has the first.
 """
+
+PAGE = 100
+"""Approvals that are asked for at a time."""
 
 DECISIONS = {"approve": "APPROVED", "reject": "REJECTED"}
 POLL_SECONDS = 0.3
@@ -62,12 +66,36 @@ def begin(event: JsonObject, options: argparse.Namespace) -> int:
 def approvals(options: argparse.Namespace) -> int:
     """List the approvals of a tenant that wait for an answer, or those that do no longer."""
     client, table = stack.client("dynamodb"), stack.output("TenantTableName")
-    found, _ = Approvals(options.tenant, client, table).in_state(options.state, options.limit, None)
-    for told in (record.to_wire(time.time()) for record in found):
+    found = in_state(Approvals(options.tenant, client, table), options.state)
+    for told in (record.to_wire(time.time()) for record in first(found, options.limit)):
         by = f" by {told['decidedBy']}" if told["decidedBy"] else ""
         line = f"{told['askedAt']}  {told['state']}{by}  {told['workflowId']}  {told['approval']}"
         print(json.dumps(told) if options.json else line)
     return 0
+
+
+def in_state(stored: Approvals, state: str) -> Iterator[Record]:
+    """The pending or closed approvals of a tenant, the newest first."""
+    after: str | None = None
+    while True:
+        found, after = stored.in_state(state, PAGE, after)
+        yield from found
+        if after is None:
+            return
+
+
+def first(found: Iterable[Any], limit: int) -> list[Any]:
+    """The first of what is found; says if there are more.
+
+    Raises:
+        UsageError: less than one is wanted.
+    """
+    if limit < 1:
+        raise stack.UsageError(f"--limit is {limit}, expected 1 or more")
+    rows = list(islice(found, limit + 1))
+    if len(rows) > limit:
+        print(f"there are more: --limit {limit * 2}", file=sys.stderr)
+    return rows[:limit]
 
 
 def read_event(path: Path) -> JsonObject:
@@ -94,7 +122,10 @@ def answer(options: argparse.Namespace) -> int:
     """
     if options.token:
         reply = send(options, options.tenant, options.token)
-        print(f"{options.verb}: {reply.get('reason', 'accepted')}", file=sys.stderr)
+        if options.json:
+            print(json.dumps(reply))
+        else:
+            print(f"{options.verb}: {reply.get('reason', 'accepted')}", file=sys.stderr)
         return 0 if reply["accepted"] else 1
     if not stack.is_local():
         raise stack.UsageError("give --tenant and --token, from the message (make: TENANT= TOKEN=)")
@@ -105,7 +136,7 @@ def answer(options: argparse.Namespace) -> int:
         remove()  # it has been answered now, or cannot be any more
         if reply["accepted"]:
             print(f"{options.verb} {asked['approval']}: accepted", file=sys.stderr)
-            return wait(asked["executionArn"])
+            return wait(asked["executionArn"], as_json=options.json)
     raise stack.StackError("nothing waits for an approval: make local-start starts something")
 
 

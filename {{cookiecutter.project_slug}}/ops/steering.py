@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from itertools import takewhile
 from pathlib import Path
 from shutil import get_terminal_size
 from typing import Any
@@ -37,8 +37,6 @@ def list_all(options: argparse.Namespace) -> int:
     Raises:
         UsageError: ``--since`` or ``--limit`` is none.
     """
-    if options.limit < 1:
-        raise stack.UsageError(f"--limit is {options.limit}, expected 1 or more")
     since = read_age(options.since)
     found = takewhile(
         lambda execution: not since or execution["StartTimestamp"] >= since,
@@ -49,16 +47,13 @@ def list_all(options: argparse.Namespace) -> int:
         for execution in found
         if not options.tenant or tenant_of(execution) == options.tenant
     )
-    rows = list(islice(of_tenant, options.limit + 1))
-    more, rows = len(rows) > options.limit, rows[: options.limit]
+    rows = executions.first(of_tenant, options.limit)
     if options.json:
         print(json.dumps(rows, default=executions.to_json))
     for row in [] if options.json else rows:
         age = duration((datetime.now(UTC) - row["StartTimestamp"]).total_seconds())
         said = f"{row['Status']:<10} {tenant_of(row):<16} {age + ' ago':<16}"
         print(f"{said} {row['DurableExecutionArn']}")
-    if more:
-        print(f"there are more: --limit {options.limit * 2} (make: LIMIT=)", file=sys.stderr)
     return 0
 
 

@@ -66,8 +66,14 @@ def test_approvals_are_listed_with_who_has_decided(
         "1970-01-01T00:00:02.000Z  PENDING  wf-1  three",
         "1970-01-01T00:00:00.000Z  PENDING  wf-1  one",
     ]
+    monkeypatch.setattr(executions, "PAGE", 1)
+    assert main(["approvals", "--tenant", "acme", "--limit", "2"]) == 0
+    printed = capsys.readouterr()
+    assert (len(printed.out.splitlines()), printed.err) == (2, "")
     assert main(["approvals", "--tenant", "acme", "--limit", "1"]) == 0
-    assert capsys.readouterr().out.endswith("  three\n")
+    printed = capsys.readouterr()
+    assert printed.out.endswith("  three\n")
+    assert printed.err == "there are more: --limit 2\n"
     assert main(["approvals", "--tenant", "acme", "--state", "closed"]) == 0
     assert capsys.readouterr().out == "1970-01-01T00:00:01.000Z  REJECTED by ada  wf-1  two\n"
     assert main(["approvals", "--tenant", "acme", "--state", "closed", "--json"]) == 0
@@ -281,6 +287,11 @@ def test_a_token_is_answered_through_the_approver(
     ]
     printed = capsys.readouterr()
     assert printed.err == "approve: accepted\nreject: accepted\nheartbeat: accepted\n"
+    assert main(["heartbeat", *arguments, "--json"]) == 0
+    assert capsys.readouterr() == (
+        '{"accepted": true, "started": true, "executionArn": "arn"}\n',
+        "",
+    )
 
 
 def test_an_answer_that_the_approver_refuses(
@@ -291,6 +302,8 @@ def test_an_answer_that_the_approver_refuses(
 
     assert main(["approve", "--tenant", "acme", "--token", "t", "--by", "ada"]) == 1
     assert capsys.readouterr().err == "approve: no such token\n"
+    assert main(["reject", "--tenant", "acme", "--token", "t", "--by", "ada", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out) == {"accepted": False, "reason": "no such token"}
 
 
 def test_an_answer_to_a_stack_needs_a_token(

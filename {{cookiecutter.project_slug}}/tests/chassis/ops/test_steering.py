@@ -101,7 +101,7 @@ def test_list_on_the_emulator(serve: Serve, capsys: pytest.CaptureFixture[str]) 
     printed = capsys.readouterr()
     assert printed.out.split()[:2] == ["SUCCEEDED", "globex"]
     assert printed.out.endswith(f"{arn}\n")
-    assert printed.err == "there are more: --limit 2 (make: LIMIT=)\n"
+    assert printed.err == "there are more: --limit 2\n"
 
 
 def test_list_on_aws(stub: Stubber, capsys: pytest.CaptureFixture[str]) -> None:
