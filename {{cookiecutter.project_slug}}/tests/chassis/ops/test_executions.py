@@ -379,10 +379,10 @@ def test_the_local_aws_answers_what_was_asked_first(
         assert main(["heartbeat"]) == 0
     assert main(["approve", "--by", "ada", "--comment", "fine"]) == 0
     assert capsys.readouterr() == ("it waits for: two\n", "approve one: accepted\n")
-    assert main(["reject"]) == 0
+    assert main(["reject", "--json"]) == 0
     printed = capsys.readouterr()
     assert printed.err == "reject two: accepted\n"
-    approvals = json.loads(printed.out)["approvals"]
+    approvals = json.loads(json.loads(printed.out)["Result"])["approvals"]
     assert approvals == [
         {"decision": "APPROVED", "decidedBy": "ada", "comment": "fine"},
         {"decision": "REJECTED", "decidedBy": ME, "comment": "rejected"},
