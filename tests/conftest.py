@@ -71,7 +71,9 @@ Bake = Callable[..., Project]
 
 
 @pytest.fixture(autouse=True)
-def _no_environment_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_environment_of_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Keep what is set here from reaching the commands that the tests run."""
     # Without bytecode, each of the many programs would compile all that it imports.
     for name in (
@@ -79,6 +81,8 @@ def _no_environment_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         *("MAKEFLAGS", "MAKELEVEL"),
     ):
         monkeypatch.delenv(name, raising=False)
+    # What mypy has read of the packages is the same for all projects.
+    monkeypatch.setenv("MYPY_CACHE_DIR", str(tmp_path_factory.getbasetemp() / "mypy-of-projects"))
 
 
 @pytest.fixture
