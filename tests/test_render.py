@@ -420,7 +420,7 @@ def test_free_text_comes_out_faithfully(bake: Bake) -> None:
 
 @pytest.fixture(params=TOGETHER, ids=lambda answers: "-".join(answers.values()))
 def together(request: pytest.FixtureRequest, rendered: Bake) -> Project:
-    """Any operations go together, with the fan-out and without; to be read."""
+    """Any three operations go together, with the fan-out and without; to be read."""
     return rendered(**request.param)
 
 

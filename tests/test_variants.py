@@ -59,7 +59,13 @@ def test_every_question_is_tried_with_all_that_it_can_be_answered() -> None:
         assert str(most) in tried[name]
     operations = {name for each in tried["extra_operations"] for name in each.split(",")}
     assert operations == {"none", *rules.EXTRA_OPERATIONS}
-    assert len(TOGETHER) == len(QUESTIONS["fan_out"]) * 2 ** len(rules.EXTRA_OPERATIONS)
+    assert set(QUESTIONS["fan_out"]) == {answers["fan_out"] for answers in TOGETHER}
+    there = [
+        {*answers["extra_operations"].split(","), *["fan_out"] * (answers["fan_out"] == "yes")}
+        for answers in TOGETHER
+    ]
+    for three in itertools.combinations(("fan_out", *rules.EXTRA_OPERATIONS), 3):
+        assert len({frozenset(each.intersection(three)) for each in there}) == 2**3, three
 
 
 def test_far_answers_are_far_from_the_defaults_and_from_each_other() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -141,12 +140,16 @@ FAR = [
         "extra_operations": "child_context,wait_for_condition",
     },
 ]
-# Any operations go together, with the fan-out and without.
+# Any three of the fan-out and the operations go together, or without each other.
 TOGETHER = [
-    {"fan_out": fan_out, "extra_operations": ",".join(chosen) or "none"}
-    for fan_out in QUESTIONS["fan_out"]
-    for count in range(len(rules.EXTRA_OPERATIONS) + 1)
-    for chosen in itertools.combinations(rules.EXTRA_OPERATIONS, count)
+    {
+        "fan_out": row["fan_out"],
+        "extra_operations": ",".join(name for name in rules.EXTRA_OPERATIONS if row[name] == "yes")
+        or "none",
+    }
+    for row in covertable.make(
+        {name: ["no", "yes"] for name in ("fan_out", *rules.EXTRA_OPERATIONS)}, strength=3
+    )
 ]
 # Everything on.
 EVERYTHING = {

@@ -6,10 +6,17 @@ What a step returns is checkpointed as JSON, so it is described by a ``TypedDict
 from __future__ import annotations
 
 import re
+#% if cookiecutter.fan_out == "yes"
+from bisect import bisect_right
+#% endif
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+#% if cookiecutter.fan_out == "yes"
+from itertools import count, pairwise
+#% else
 from itertools import count
+#% endif
 from pathlib import Path  # noqa: TID251 - names a file, reads none
 from typing import Any, Generic, NotRequired, TypeAlias, TypedDict, TypeVar
 
@@ -24,6 +31,12 @@ WORKFLOW_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 TENANT_ID = re.compile(r"[a-z0-9]{3,24}")
 MAX_NUMBER = 1_000_000
 """The highest number that an item of a redrive can have had."""
+
+#% if cookiecutter.fan_out == "yes"
+MAX_PARTS = 1_000
+"""Parts of a stored input that a redrive can name: each of its chunks is told all of them."""
+
+#% endif
 
 REFUSED = "REFUSED"
 """The ``status`` of an output that is a ``refusal``."""
@@ -79,6 +92,8 @@ class Request:
         #% if cookiecutter.fan_out == "yes"
         input_ref: the key of a stored input, whose lines are the items; empty, if there is none.
         input_sha256: of the stored input in that execution, in hexadecimal.
+        lines: of the stored input that are processed, the first and the last of each part; empty
+            for all.
         #% endif
         event: the fields that were read, as they were sent: what a starter passes on.
     """
@@ -89,6 +104,7 @@ class Request:
     #% if cookiecutter.fan_out == "yes"
     input_ref: str = ""
     input_sha256: str | None = None
+    lines: list[list[int]] = field(default_factory=list)
     #% endif
     redrive_of: str = ""
     numbers: list[int] = field(default_factory=list)
@@ -99,6 +115,13 @@ class Request:
         redrive = {"redriveOf": self.redrive_of} if self.redrive_of else {}
         return {"workflowId": self.workflow_id, "tenantId": self.tenant_id, **redrive}
 
+    #% if cookiecutter.fan_out == "yes"
+    def wants(self, line: int) -> bool:
+        """Whether this line of the stored input is processed."""
+        at = bisect_right(self.lines, line, key=lambda part: part[0])
+        return not self.lines or (at > 0 and line <= self.lines[at - 1][1])
+
+    #% endif
     def numbered(self) -> Iterator[tuple[int, Any]]:
         """Each item with its number, which the work item is made of."""
         return zip(self.numbers or count(1), self.items, strict=False)
@@ -133,6 +156,10 @@ def request_fields(fields: Fields) -> dict[str, Any]:
         fields.refuse(f"inputData is {show(input_data)}, expected an object with a list 'items'")
     if (redrive := fields.value("redriveOf")) is not None:
         known |= _read_redrive(redrive, known.get("items"), fields)
+        #% if cookiecutter.fan_out == "yes"
+        if known.get("input_ref"):
+            known["lines"] = _read_lines(redrive, fields)
+        #% endif
     fields.done()
     return {**known, "event": fields.read}
 
@@ -191,6 +218,29 @@ def _are_numbers_of(numbers: Any, items: Any) -> bool:
     )
 
 
+#% if cookiecutter.fan_out == "yes"
+def _read_lines(redrive: Any, fields: Fields) -> list[list[int]]:
+    lines: list[list[int]] | None = redrive.get("lines") if isinstance(redrive, dict) else None
+    if lines is not None and not _are_parts(lines):
+        fields.refuse(
+            f"redriveOf.lines is {show(lines)}, expected the numbers of the first and the last "
+            f"line of each part, in ascending order, and at most {MAX_PARTS} parts"
+        )
+    return lines or []
+
+
+def _are_parts(lines: Any) -> bool:
+    return (
+        isinstance(lines, list)
+        and 0 < len(lines) <= MAX_PARTS
+        and all(isinstance(part, list) and len(part) == 2 for part in lines)
+        and all(type(number) is int and number >= 1 for part in lines for number in part)
+        and all(first <= last for first, last in lines)
+        and all(part[1] < after[0] for part, after in pairwise(lines))
+    )
+
+
+#% endif
 def claimed_identity(event: Any) -> JsonObject:
     """What names an event that may be invalid, as far as it does so in the right form."""
     patterns = {"workflowId": WORKFLOW_ID, "tenantId": TENANT_ID}
@@ -263,8 +313,12 @@ class Definition(Generic[R]):
 
 #% if cookiecutter.fan_out == "yes"
 class Cut(TypedDict):
-    """Some lines of a large input: how many, their bytes, and the SHA-256 of these in base64."""
+    """Some lines of a large input, their bytes, and the SHA-256 of these in base64.
 
+    ``count`` is how many of them are items to be processed: all, but for a redrive.
+    """
+
+    lines: int
     count: int
     size: int
     sha256: str

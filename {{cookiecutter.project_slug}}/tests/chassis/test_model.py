@@ -69,6 +69,39 @@ def test_a_redrive_that_is_malformed(redrive: Any) -> None:
         parse_request(make_event() | {"inputData": {}, "redriveOf": redrive})
 
 
+#% if cookiecutter.fan_out == "yes"
+STORED = make_event() | {"inputData": {"inputRef": "in.jsonl"}}
+
+
+def test_a_redrive_names_the_lines_of_a_stored_input() -> None:
+    of_first = {"executionArn": "arn", "items": [], "lines": [[2, 2], [4, 6]]}
+
+    request = parse_request(STORED | {"redriveOf": of_first})
+
+    assert [line for line in range(1, 9) if request.wants(line)] == [2, 4, 5, 6]
+    assert all(map(parse_request(STORED).wants, (1, 10**7)))
+    assert request.event == STORED | {"redriveOf": of_first}
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        *("1", {}, [], 7, [1, 2], [[1]], [[1, 2, 3]], ["12"], [[0, 1]], [[2, 1]], [[True, 2]]),
+        *([[1.0, 2]], [["1", "2"]], [[1, None]], [[1, 2], [2, 3]], [[5, 6], [1, 2]]),
+        [[2 * number, 2 * number] for number in range(1, 1_002)],
+    ],
+    ids=lambda lines: str(lines)[:20],
+)
+def test_lines_that_are_malformed(lines: Any) -> None:
+    of_first = {"executionArn": "arn", "items": [], "lines": lines}
+
+    with pytest.raises(InvalidInputError, match=r"^redriveOf.lines is .*, expected the numbers"):
+        parse_request(STORED | {"redriveOf": of_first})
+    of_first["lines"] = lines[:1000] if len(str(lines)) > 1000 else [[1, 2], [3, 3]]
+    assert parse_request(STORED | {"redriveOf": of_first}).lines == of_first["lines"]
+
+
+#% endif
 @pytest.mark.parametrize(
     ("event", "message"),
     [

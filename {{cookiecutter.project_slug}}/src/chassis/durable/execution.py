@@ -150,9 +150,7 @@ class Execution(Generic[R]):
         """
         #% if cookiecutter.fan_out == "yes"
         if plan["stored"]:
-            stored = chunks.StoredItems(
-                self.definition, self.stores, self.request.tenant_id, plan["stored"]
-            )
+            stored = chunks.StoredItems(self.definition, self.stores, self.request, plan["stored"])
             return run_checks(self.durable, checks, stored, plan["settings"])
         #% endif
         return run_checks(self.durable, checks, plan["items"], plan["settings"])

@@ -104,7 +104,7 @@ def _plan(
     #% if cookiecutter.fan_out == "yes"
     size = min(settings["chunk_size"], quotas.max_items(len(definition.item_steps), settings))
     stored = cut(definition, stores, request, execution_arn, size, limits["items_per_execution"])
-    everything = StoredItems(definition, stores, request.tenant_id, stored) if stored else items
+    everything = StoredItems(definition, stores, request, stored) if stored else items
     #% else
     everything = items
     #% endif
