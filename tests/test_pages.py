@@ -83,7 +83,7 @@ SENTENCES = {
         ("+items_per_execution = 450", "not fan_out=yes"),
     ],
     "docs/how-it-works.md": [
-        ("; for an `inputRef`, none, and in `sha256`", "fan_out=yes"),
+        ("; for an `inputRef`, none, but in `lines`", "fan_out=yes"),
         (
             "The starter, and the [API](front-door.md) in the same way, starts",
             "front_door=http_api",

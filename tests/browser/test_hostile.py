@@ -93,11 +93,13 @@ def test_a_picture_is_no_more_than_a_picture(driver: Driver, visit: Visit, tenan
         '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9" onload="alert(1)">'
         '<script>alert(1)</script><image href="https://evil.example/"/></svg>'
     )
-    drawn = json.dumps({"svg": picture, "summary": ATTACK})
+    drawn = json.dumps({"svg": picture, "summary": ATTACK, "rows": [{"top": 0, "text": ATTACK}]})
     page.route("**/timeline", lambda route: route.fulfill(body=drawn))
     page.get_by_role("button", name="Draw the timeline").click()
-    expect(page.get_by_role("img")).to_be_visible()
-    expect(page.locator("figcaption")).to_have_text(ATTACK)
+    page.get_by_role("img").hover()
+    expect(page.get_by_role("img")).to_have_attribute("title", ATTACK)
+    expect(page.locator("figcaption p")).to_have_text(ATTACK)
+    expect(page.locator("figcaption li")).to_have_text(ATTACK)
     expect(page.locator(ELEMENTS)).to_have_count(1)  # the image
 
 

@@ -179,7 +179,7 @@ def test_a_timeline_is_drawn_when_it_is_asked_for(
     expect(page.get_by_role("alert")).to_contain_text("There are too many at the moment.")
     draw.click()
     expect(page.get_by_role("img", name="RUNNING for")).to_be_visible()
-    expect(page.locator("figcaption")).to_contain_text("1 waiting: approval")
+    expect(page.locator("figcaption p")).to_contain_text("1 waiting: approval")
     expect(page.get_by_role("alert")).to_be_hidden()
     page.get_by_role("button", name="Draw it again").click()
     expect(page.get_by_role("button", name="Draw it again")).to_be_enabled()

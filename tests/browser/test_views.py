@@ -103,6 +103,16 @@ def test_every_view_can_be_read_by_everybody(
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.naturalWidth") == 1000  # it is an SVG that is one
     check(page, "run-timeline")
+    page.get_by_text("In words").click()
+    check(page, "run-timeline-words")
+    rows = page.locator("figcaption li").all_text_contents()
+    scale = picture.evaluate("image => image.clientHeight / image.naturalHeight")
+    for number, text in enumerate(rows):  # the pointer is on each of them
+        picture.hover(position={"x": 9, "y": (46 + 24 * number + 12) * scale})
+        expect(picture).to_have_attribute("title", text)
+    assert {"prepare-work (Step)", "approval (WaitForCallback)"} <= {
+        text.partition(":")[0] for text in rows
+    }
     page.go_back()
     page.get_by_role("link", name="order-2026-0043", exact=True).click()
     page.get_by_role("button", name="Cancel the run").click()

@@ -108,12 +108,12 @@ class _Scale:
 
 def timeline(history: History, *, name: str = "") -> str:
     """Draw an execution; ``name`` is what it is called, if the history does not say it."""
-    scale = _Scale(history)
-    rows = ["".join(_lane(scale)), *_rows(history.root, scale)]
-    height = TOP + ROW * len(rows) + 10
+    scale, said = _Scale(history), rows(history)
+    shapes = ["".join(_lane(scale)), *_rows(history.root, scale)]
+    height = TOP + ROW * len(said) + 10
     drawn = "".join(
-        f'<g transform="translate(0 {TOP + ROW * number})">{row}</g>\n'
-        for number, row in enumerate(rows)
+        f'<g transform="translate(0 {top})"><title>{_text(text)}</title>{shape}</g>\n'
+        for (top, text), shape in zip(said, shapes, strict=True)
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" '
@@ -122,8 +122,28 @@ def timeline(history: History, *, name: str = "") -> str:
         f'<title id="tl-title">Timeline of {_text(name or history.root.name)}</title>'
         f'<desc id="tl-desc">{_text(" ".join(history.summary()))}</desc>'
         f'<style>{STYLE}</style><rect class="bg" width="{WIDTH}" height="{height}"/>\n'
-        f"{''.join(_bands(len(rows)))}{''.join(_axis(scale, height))}{LEGEND}\n{drawn}</svg>\n"
+        f"{''.join(_bands(len(said)))}{''.join(_axis(scale, height))}{LEGEND}\n{drawn}</svg>\n"
     )
+
+
+def rows(history: History) -> list[tuple[int, str]]:
+    """The rows of the picture in words, each with its place: pixels from the top."""
+    said = [f"invocations: {len(history.invocations)}", *_said(history.root, history)]
+    return [(TOP + ROW * number, text) for number, text in enumerate(said)]
+
+
+def _said(parent: Operation, history: History) -> Iterator[str]:
+    shown, hidden = parent.shown()
+    for o in shown:
+        about = f"{o.name} ({o.kind}): {o.status}, {_tries(o)}{history.took(o)}"
+        yield "\n".join([about, *(_cut(text, 500) for text in (o.error, o.payload) if text)])
+        yield from _said(o, history)
+    if hidden:
+        yield f"{len(hidden):,} more: {counted(hidden)}"
+
+
+def _tries(operation: Operation) -> str:
+    return f"{operation.attempts} attempts · " if operation.attempts > 1 else ""
 
 
 def page(history: History, *, name: str = "") -> str:
@@ -174,24 +194,18 @@ def _rows(parent: Operation, scale: _Scale, depth: int = 0) -> Iterator[str]:
 
 
 def _row(operation: Operation, scale: _Scale, depth: int) -> Iterator[str]:
-    took = scale.history.took(operation)
-    tries = f"{operation.attempts} attempts · " if operation.attempts > 1 else ""
-    about = [f"{operation.name} ({operation.kind}): {operation.status}, {tries}{took}"]
-    about += [_cut(text, 500) for text in (operation.error, operation.payload) if text]
-    yield f"<title>{_text(chr(10).join(about))}</title>"
     yield _label(operation.name, operation.kind if operation.children else "", depth)
     if operation.children or not operation.spans:
         kind = "in bad" if operation.has_failed else "in"
         yield _bar(operation.start, operation.end, scale, kind, 10, 4)
     yield from _spans(operation.spans, scale, "run")
-    kind, how = ("bad", "failed · ") if operation.has_failed else ("m", tries)
-    yield _right(how + took, kind)
+    kind, how = ("bad", "failed · ") if operation.has_failed else ("m", _tries(operation))
+    yield _right(how + scale.history.took(operation), kind)
 
 
 def _lane(scale: _Scale) -> Iterator[str]:
     """The invocations; and the pauses, which are the spans of the execution itself."""
     history = scale.history
-    yield f"<title>{len(history.invocations)} invocations</title>"
     yield _label("invocations", "", 0)
     yield from _spans([*history.invocations, *history.root.spans], scale, "inv")
     yield _right(f"{len(history.invocations)}", "m")
@@ -225,9 +239,7 @@ def _bar(
 
 def _hidden(operations: list[Operation], scale: _Scale, depth: int) -> Iterator[str]:
     """How many of these run at a time, as a curve."""
-    said = counted(operations)
-    yield f"<title>{len(operations):,} more: {said}</title>"
-    yield _label(f"{len(operations):,} more", said, depth)
+    yield _label(f"{len(operations):,} more", counted(operations), depth)
     step = (WIDTH - LEFT - RIGHT) / COLUMNS
     changes = [0] * (COLUMNS + 1)
     for span in (span for o in operations for span in o.spans if span.runs):
