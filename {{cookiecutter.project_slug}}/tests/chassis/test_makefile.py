@@ -169,6 +169,14 @@ def test_a_value_is_not_code(project: Path, how: str) -> None:
         assert run[-3:] == [f"--event={CODE}", f"--tenant={CODE}", f"--answer={CODE}"]
 
 
+def test_no_shell_sees_a_value_before_it_is_made_a_plain_one() -> None:
+    """GNU Make 4.4 gives it what was typed, expanded; older ones, which may be here, do not."""
+    before, after = MAKEFILE.split("MAKEOVERRIDES :=")
+
+    assert "$(shell" not in before
+    assert "$(shell" in after
+
+
 def test_a_release_takes_what_was_built_and_builds_nothing(project: Path) -> None:
     #% if cookiecutter.tenancy == "silo"
     parameters = ["--parameter-overrides", "TenantId=acme", "A=1", "B=2"]
