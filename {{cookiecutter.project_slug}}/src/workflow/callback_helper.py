@@ -27,8 +27,8 @@ def evidence(items: Iterable[WorkItem]) -> JsonObject:
     """What the approvers are shown, beside who asks: how many items of which kind, and the first.
 
     >>> from workflow.data_processor import work_item
-    >>> evidence([work_item(1, "a"), work_item(2, {"sku": 7})])["kinds"]
-    {'string': 1, 'object': 1}
+    >>> evidence([work_item(1, "a"), work_item(2, {"sku": 7})])
+    {'items': 2, 'kinds': {'string': 1, 'object': 1}, 'bytes': 12, 'first': ['a', {'sku': 7}]}
     """
     kinds, first, size = Counter[str](), list[Any](), 0
     for item in items:

@@ -107,6 +107,8 @@ def test_an_alarm_is_on_a_metric_that_exists_and_tells_the_operators(name: str) 
     for dimension, value in given.items():
         assert resource_named_by(dimension, value)
     assert alarm["Statistic"] in metric.statistics
+    (minutes,) = re.findall(r"^(?:In the last|For) (\d+) minutes", alarm["AlarmDescription"])
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 60 * int(minutes)
     if metric.most:
         assert alarm["Threshold"] == 0.8 * metric.most  # in time to do something
     assert alarm["ComparisonOperator"] == "GreaterThanOrEqualToThreshold"

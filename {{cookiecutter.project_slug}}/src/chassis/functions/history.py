@@ -275,8 +275,8 @@ def printable(text: str) -> str:
 def duration(seconds: float) -> str:
     """A duration, as short as it can be said.
 
-    >>> [duration(seconds) for seconds in (0, 0.0123, 1.25, 59.97, 266400)]
-    ['<1 ms', '12 ms', '1.2 s', '1 min', '3 d 2 h']
+    >>> [duration(seconds) for seconds in (0, 0.0123, 1.25, 59.97, 62, 266400)]
+    ['<1 ms', '12 ms', '1.2 s', '1 min', '1 min 2 s', '3 d 2 h']
     """
     if seconds < 0.0005:
         return "<1 ms"

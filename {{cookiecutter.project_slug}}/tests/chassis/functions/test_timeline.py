@@ -120,6 +120,7 @@ def test_a_run_with_failures_and_retries(start: Start, transient: Failing) -> No
     assert len(picture.bars("item-3", "bad")) == 2  # the bar, and the word
     assert picture.bars("approval create callback id", "wait")
     assert "item-2 (Step): SUCCEEDED, 2 attempts" in picture.title("item-2")
+    assert "attempt" not in picture.title("item-1")
     assert "chassis.model.ItemError: empty" in picture.title("item-3")
     assert picture.root.get("role") == "img"
     assert "1 failed: item-3." in picture.description
@@ -178,6 +179,15 @@ def test_an_attempt_that_nobody_has_heard_of_again() -> None:
 
     assert [len(picture.bars("work", kind)) for kind in ("run", "bad", "try")] == [1, 1, 1]
     assert "SUCCEEDED, 2 attempts" in picture.title("work")
+
+
+@pytest.mark.parametrize(("failed", "end"), [(10, "item-9."), (12, "item-9 and 2 more.")])
+def test_ten_names_are_enough(failed: int, end: str) -> None:
+    picture = picture_of(events_of(*many(20, *range(failed))))
+
+    (names,) = re.findall(rf"{failed} failed: (.*?\.)", picture.description)
+    assert names.startswith("item-0, item-1, ")
+    assert names.endswith(f", {end}")
 
 
 def test_what_an_execution_leaves_behind_is_neither_open_nor_failed() -> None:

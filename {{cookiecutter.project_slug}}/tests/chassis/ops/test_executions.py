@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -412,6 +413,16 @@ def test_nobody_is_waited_for_who_has_not_been_asked_yet(monkeypatch: pytest.Mon
     for seen, waits_for in ((told, []), (told + 1, ["approval"])):
         monkeypatch.setattr(executions, "history", lambda _, seen=seen: iter(events[:seen]))
         assert executions.pending_approvals("arn") == waits_for
+
+
+def test_an_execution_that_runs_is_looked_at_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[float]()
+    monkeypatch.setattr(executions, "time", SimpleNamespace(sleep=looks.append))
+    said = iter(["RUNNING", "RUNNING", "SUCCEEDED"])
+    monkeypatch.setattr(executions, "status_of", lambda _: {"Status": next(said), "waitsFor": []})
+
+    assert executions.wait("arn") == 0
+    assert looks == [executions.POLL_SECONDS] * 2
 
 
 def test_a_paused_execution_is_not_over(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:

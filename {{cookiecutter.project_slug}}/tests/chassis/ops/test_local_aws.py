@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
@@ -16,6 +18,7 @@ from werkzeug.serving import make_server
 
 from ops import emulator, local, local_aws, stack
 from ops.__main__ import main
+from tests.execution import SECONDS
 
 NOT_UP = "the local AWS is not up: make local-up\n"
 
@@ -136,13 +139,38 @@ def test_up_says_where_it_is(
     program.chmod(0o700)
     monkeypatch.setattr(sys, "executable", str(program))
     monkeypatch.setattr(local_aws, "require_free_ports", lambda: None)
-    monkeypatch.setattr(local_aws, "listens", lambda _: True)
+    monkeypatch.setattr(local_aws, "listens", [stack.local_port()].__contains__)
     monkeypatch.setattr(stack, "local_process", lambda: 7)
 
     assert main(["local", "up", "--ministack", "any"]) == 0
     address = f"http://{stack.HOST}:{stack.local_port()}"
     said = f"The local AWS is up at {address}, Lambda one port up."
     assert capsys.readouterr().out.splitlines() == [said]
+
+
+def test_it_serves_this_machine_alone_and_stops_what_it_has_started(tmp_path: Path) -> None:
+    program, said = tmp_path / "ministack", tmp_path / "said"
+    script = f"#!/bin/sh\necho $$ $BIND_HOST:$GATEWAY_PORT >{said}\nexec sleep 60\n"
+    program.write_text(script, encoding="utf-8")
+    program.chmod(0o700)
+    port = stack.local_port()
+    command = [sys.executable, "-m", "ops", "local", "serve", "--ministack", str(program)]
+    process = subprocess.Popen(command, cwd=stack.ROOT)  # noqa: S603
+    try:
+        while not local_aws.listens(port + 1):
+            assert process.poll() is None
+            time.sleep(0.05)
+        assert stack.local_process() == process.pid
+        with socket.socket() as others:  # an address of this machine that is not the one served
+            assert others.connect_ex(("127.0.0.2", port + 1))
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+    started, address = said.read_text(encoding="utf-8").split()
+    assert address == f"{stack.HOST}:{port}"
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started), 0)
 
 
 @pytest.mark.usefixtures("ours")

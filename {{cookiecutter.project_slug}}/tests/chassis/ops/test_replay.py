@@ -412,7 +412,11 @@ def test_files(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("nesting", ["FLAT", "NESTED"])
 def test_the_operations_are_listed_in_their_order(
-    start: Start, nesting: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Start,
+    nesting: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Branches and items in the order that they have, however they were started."""
 
@@ -432,6 +436,7 @@ def test_the_operations_are_listed_in_their_order(
     monkeypatch.setattr(operations, "FILE", tmp_path / "operations.txt")
     monkeypatch.setattr(operations, "outline", lambda: found)
     operations.main(Namespace(write=False))
+    assert capsys.readouterr().out == found
     assert not operations.FILE.exists()
     operations.main(Namespace(write=True))
     assert operations.FILE.read_text(encoding="utf-8") == found

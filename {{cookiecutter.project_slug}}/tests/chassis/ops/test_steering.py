@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from botocore.stub import Stubber
 from werkzeug.serving import make_server
 
+from chassis import TransientError
 from chassis.functions.history import Operation, read_history
 from chassis.tenancy.guard import execution_name
 #% if cookiecutter.fan_out == "yes"
@@ -26,6 +27,7 @@ from chassis.wire import JsonObject
 #% endif
 from ops import emulator, executions, stack, steering
 from ops.__main__ import main
+from tests.chassis.conftest import Failing
 from tests.chassis.ops.lambda_api import lambda_api
 from tests.execution import Execution, Start, make_event
 
@@ -148,7 +150,8 @@ def test_show_on_the_emulator(
     serve: Serve, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Its operations as a tree, and as a picture; what came of them only if it is asked for."""
-    execution = serve(make_event("a", ""))
+    twice = Failing(TransientError("not yet"), "a", attempts=1)
+    execution = serve(make_event("a", ""), steps=(twice,), skip_time=True)
     assert execution.question
     svg, html = (str(tmp_path / f"a.{kind}") for kind in ("svg", "html"))
     assert main(["show", execution.arn, "--svg", svg]) == 0
@@ -161,6 +164,7 @@ def test_show_on_the_emulator(
     printed = capsys.readouterr()
     lines = printed.out.splitlines()
     (at,) = (number for number, line in enumerate(lines) if "process-items  " in line)
+    assert ", 2 attempts  " in lines[at + 1]
     assert lines[at + 2].split() == [
         *("item-2", "failed", lines[at + 2].split()[2], "ms", "chassis.model.ItemError:"),
         "empty",
