@@ -735,11 +735,17 @@ def test_the_reconciler_hears_of_every_end() -> None:
     rule = properties("ReconcilerFunctionExecutionEnded")
     (target,) = rule["Targets"]
 
-    assert set(rule["EventPattern"]["detail"]["status"]) == reconciler.ENDED - {
+    detail = rule["EventPattern"]["detail"]
+    assert rule["EventPattern"] == {
+        "source": ["aws.lambda"],
+        "detail-type": ["Durable Execution Status Change"],
+        "detail": {"status": detail["status"], "functionArn": detail["functionArn"]},
+    }
+    assert set(detail["status"]) == reconciler.ENDED - {
         "FORGOTTEN",
         "DELETING",  # which has ended before
     }
-    assert rule["EventPattern"]["detail"]["functionArn"] == [
+    assert detail["functionArn"] == [
         arn("WorkflowFunction"),
         {"prefix": {"Fn::Sub": "${WorkflowFunction.Arn}:"}},  # not workflow-pool2
     ]

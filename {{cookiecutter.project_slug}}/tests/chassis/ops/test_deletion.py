@@ -130,6 +130,7 @@ def test_what_runs_is_stopped_also_what_is_started_meanwhile(
 
     said = capsys.readouterr().out
     assert "sample: 3 executions run" in said
+    assert "\nLost: the functions, all executions with their histories, " in said
     assert "Kept: TenantTable the-table\n" in said
     (command,) = deployed.deleted_with()
     assert command == "delete --no-prompts --stack-name sample --region us-east-1"
@@ -137,7 +138,11 @@ def test_what_runs_is_stopped_also_what_is_started_meanwhile(
 
 @pytest.mark.parametrize(("answer", "status"), [("y", 0), ("n", 1), ("", 1), (None, 1)])
 def test_somebody_has_to_agree(
-    deployed: Stack, monkeypatch: pytest.MonkeyPatch, answer: str | None, status: int
+    deployed: Stack,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    answer: str | None,
+    status: int,
 ) -> None:
     def ask(question: str) -> str:
         assert question == "Delete sample? [y/N] "
@@ -153,6 +158,7 @@ def test_somebody_has_to_agree(
 
     assert delete(deployed) == status
     assert deployed.deleted is (status == 0)
+    assert capsys.readouterr().err == "nothing has been deleted\n" * status
 
 
 def test_a_stack_without_a_function_is_deleted(deployed: Stack) -> None:

@@ -153,7 +153,7 @@ def test_every_kind_of_operation(
         assert replay.replay_it(options(execution.arn), sample.definition(large), everything) == 0
     printed = capsys.readouterr()
 
-    assert json.loads(printed.out) == execution.output()
+    assert printed.out == json.dumps(execution.output(), indent=2) + "\n"
     assert printed.err == "as the execution, which is SUCCEEDED\n"
     assert ran == before
     history = replay.read(events, execution.arn)

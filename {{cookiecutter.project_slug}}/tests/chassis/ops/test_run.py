@@ -57,6 +57,7 @@ def test_approve(run_sample: Run, capsys: pytest.CaptureFixture[str]) -> None:
 
     printed = capsys.readouterr()
     output = json.loads(printed.out)
+    assert printed.out == json.dumps(output, indent=2) + "\n"
     assert output["tenantId"] == "acme"
     assert output["metrics"]["done"] == 1
     heading, *rows, last = printed.err[printed.err.index("\noperation ") :].strip().splitlines()

@@ -133,6 +133,22 @@ def test_list_on_aws(stub: Stubber, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "ago"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("2m", timedelta(minutes=2)),
+        ("30h", timedelta(hours=30)),
+        ("4d", timedelta(days=4)),
+    ],
+)
+def test_how_long_ago(text: str, ago: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = datetime.now(UTC)
+    monkeypatch.setattr(steering, "datetime", SimpleNamespace(now=lambda _: now))
+
+    assert steering.read_age(text) == now - ago
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("--since yesterday", "--since is 'yesterday', expected a number with s, m, h or d: 2h\n"),
@@ -403,6 +419,7 @@ def test_export_on_the_emulator(
 
     monkeypatch.setattr("builtins.input", lambda _: "n")
     assert main(["export", execution.arn, str(path), "--payloads"]) == 1
+    assert capsys.readouterr().err == "nothing has been written\n"
     assert path.read_text(encoding="utf-8") == text
     assert main(["export", execution.arn, str(path), "--payloads", "--yes", "--json"]) == 0
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["file"] == str(path)
