@@ -195,7 +195,7 @@ def cost(
     print(f"  {'together':<40} {sum(rows.values()):>10.4f}")
     #% if cookiecutter.fan_out == "yes"
     starts = len(usage.executions)
-    print(f"{starts:,} executions each: an account starts {STARTS_PER_SECOND} in a second.")
+    print(f"Executions each: {starts:,}; an account starts {STARTS_PER_SECOND} in a second.")
     #% endif
     retries = usage.counts["invocation"] * (quotas.INVOCATION_ATTEMPTS - 1)
     print(f"Prices of {PRICES['read']}: ops/prices.toml. A retry is an operation more: of a step")

@@ -235,7 +235,7 @@ def test_the_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert together == pytest.approx(sum(map(float, rows.values())), abs=0.001)
     said = " ".join(lines)
     #% if cookiecutter.fan_out == "yes"
-    assert "1 executions each: an account starts 300 in a second. " in said
+    assert "Executions each: 1; an account starts 300 in a second. " in said
     #% endif
     assert f"Prices of {cost.PRICES['read']}: ops/prices.toml." in said
     (retries,) = re.findall(r"an invocation that crashes or times out: at most (\d+)\.", said)

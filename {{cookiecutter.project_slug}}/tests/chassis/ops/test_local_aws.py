@@ -153,11 +153,12 @@ def test_it_serves_this_machine_alone_and_stops_what_it_has_started(tmp_path: Pa
     script = f"#!/bin/sh\necho $$ $BIND_HOST:$GATEWAY_PORT >{said}\nexec sleep 60\n"
     program.write_text(script, encoding="utf-8")
     program.chmod(0o700)
+    said.touch()
     port = stack.local_port()
     command = [sys.executable, "-m", "ops", "local", "serve", "--ministack", str(program)]
     process = subprocess.Popen(command, cwd=stack.ROOT)  # noqa: S603
     try:
-        while not local_aws.listens(port + 1):
+        while not (local_aws.listens(port + 1) and said.read_text(encoding="utf-8")):
             assert process.poll() is None
             time.sleep(0.05)
         assert stack.local_process() == process.pid
